@@ -1,0 +1,7 @@
+"""``python -m meetmid``."""
+
+import sys
+
+from meetmid.cli import main
+
+sys.exit(main())

@@ -1,0 +1,244 @@
+"""What every command does."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meetmid.cli import DONE, ENVIRONMENT, SOME_FAILED
+from meetmid.cli.bar import Bar
+from meetmid.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from meetmid.matcher import Matcher
+    from meetmid.result import MatchResult
+    from meetmid.scores.ranking import Candidate
+
+
+def _matcher(options: argparse.Namespace, preset: str | None = None, **extra: Any) -> Matcher:
+    from meetmid.matcher import Matcher
+
+    fusion = getattr(options, "fusion", None)
+    if fusion is not None:
+        fusion = tuple(fusion.split(","))
+        if len(fusion) != 2:
+            raise ConfigError(f"--fusion expects PROBE_RULE,GALLERY_RULE, got {options.fusion!r}")
+    if options.centering is not None:
+        extra["centering"] = options.centering
+    return Matcher(
+        preset or options.preset, matcher=options.matcher, hallucinator=options.hallucinator, detector=options.detector,
+        reference=options.reference, faces=options.faces, device=options.device, threads=options.threads,
+        memory_limit=int(options.memory_limit * 2**30), seed=options.seed, errors=options.errors, fusion=fusion,
+        progress=Bar(quiet=options.quiet), **extra,
+    )
+
+
+def _gallery(path: str) -> Any:
+    from meetmid.gallery.store import Gallery
+
+    return Gallery.open(path) if (Path(path) / "manifest.json").is_file() else path
+
+
+def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
+    for side, name, why in failed:
+        print(f"failed {side} {name}: {why}", file=sys.stderr)
+    return SOME_FAILED if failed else DONE
+
+
+def _print_ranks(names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
+    for name, candidates in zip(names, ranks, strict=True):
+        print(f"{name}: " + (", ".join(f"{c.id} {c.score:.4f}" for c in candidates) or "no score"))
+
+
+def match(options: argparse.Namespace) -> int:
+    """``meetmid match``."""
+    with _matcher(options) as matcher:
+        result = matcher.match(options.probes, _gallery(options.gallery))
+        if options.output:
+            result.save(options.output)
+        _print_ranks(result.probe_ids, result.rank(options.k))
+        if options.explain:
+            _explain_best(result, options.explain)
+    for warning in result.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    return _report_failures(result.failed)
+
+
+def _explain_best(result: MatchResult, path: str) -> None:
+    from meetmid.sheets import explanation_sheet, save_png
+
+    best = [(p, ranks[0].index) for p, ranks in enumerate(result.rank(1)) if ranks]
+    explained = [result.explain(p, g) for p, g in best]
+    if not explained:
+        raise InputError("no probe has a score, so there is nothing to explain")
+    save_png(path, explanation_sheet(explained, "Best match of every probe"), synthetic=any(e.synthetic for e in explained))
+
+
+def enroll(options: argparse.Namespace) -> int:
+    """``meetmid enroll``."""
+    with _matcher(options) as matcher:
+        gallery = matcher.enroll(options.images, path=options.store)
+    failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
+    print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
+    return _report_failures(failed)
+
+
+def identify(options: argparse.Namespace) -> int:
+    """``meetmid identify``."""
+    with _matcher(options) as matcher:
+        result = matcher.match(options.probes, _gallery(options.gallery))
+    if options.k < 1:
+        raise InputError(f"-k expects at least 1, got {options.k}")
+    ranks = result.rank(options.k)
+    if options.output:
+        _save_ranks(Path(options.output), result.probe_ids, ranks)
+    _print_ranks(result.probe_ids, ranks)
+    return _report_failures(result.failed)
+
+
+def _save_ranks(path: Path, names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
+    if path.suffix.lower() == ".json":
+        lists = {name: [asdict(c) for c in candidates] for name, candidates in zip(names, ranks, strict=True)}
+        path.write_text(json.dumps(lists, indent=1), encoding="utf-8")
+    elif path.suffix.lower() == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["probe", "rank", "id", "score"])
+            for name, candidates in zip(names, ranks, strict=True):
+                writer.writerows([name, c.rank, c.id, c.score] for c in candidates)
+    else:
+        raise InputError(f"{path}: candidates are saved as .csv or .json")
+
+
+def degrade(options: argparse.Namespace) -> int:
+    """``meetmid degrade``."""
+    from meetmid.config import DegradationOptions
+    from meetmid.gallery.paths import format_path, select_paths
+    from meetmid.gallery.tree import walk, work_image
+    from meetmid.images import load
+    from meetmid.resize import to_uint8
+
+    paths = select_paths(options.paths)
+    work = work_image(load(options.image), options.work_size or None)
+    made: dict[int, NDArray[np.uint8]] = {
+        k: to_uint8(picture) for k, picture in walk(work, paths, seed=options.seed, options=DegradationOptions())
+    }
+    pictures = [made[k] for k in range(len(paths))]
+    names = [format_path(path) for path in paths]
+    return _write_pictures(options, pictures, names, synthetic=False)
+
+
+def hallucinate(options: argparse.Namespace) -> int:
+    """``meetmid hallucinate``."""
+    from meetmid.probes.hallucination import hallucinate as enlarge
+
+    if options.levels < 1:
+        raise InputError(f"--levels expects at least 1, got {options.levels}")
+    sigmas = [k / max(1, options.levels - 1) for k in range(options.levels)]
+    pictures: list[NDArray[np.uint8]] = []
+    names = []
+    for scale in options.scale:
+        pictures += list(
+            enlarge(
+                options.image, scale, sigmas=sigmas, lr_size=options.lr_size or None, model=options.hallucinator,
+                device=options.device,
+            )
+        )
+        names += [f"{scale}x-blur-{sigma:.2f}" for sigma in sigmas]
+    return _write_pictures(options, pictures, names, synthetic=True)
+
+
+def _write_pictures(
+    options: argparse.Namespace, pictures: Sequence[NDArray[np.uint8]], names: Sequence[str], *, synthetic: bool
+) -> int:
+    from meetmid.sheets import SYNTHETIC, contact_sheet, save_png
+
+    if not options.output and not options.sheet:
+        raise InputError("nothing to write: give -o FOLDER, --sheet PNG, or both")
+    if options.output:
+        prefix = f"{SYNTHETIC}-" if synthetic else ""
+        for name, picture in zip(names, pictures, strict=True):
+            save_png(Path(options.output) / f"{prefix}{name}.png", picture, synthetic=synthetic)
+    if options.sheet:
+        marks = [synthetic] * len(pictures)
+        sheet = contact_sheet(pictures, names, title=Path(options.image).name, synthetic=marks if synthetic else None)
+        save_png(options.sheet, sheet, synthetic=synthetic)
+    print(f"wrote {len(pictures)} pictures to {' and '.join(filter(None, (options.output, options.sheet)))}")
+    return DONE
+
+
+def plan(options: argparse.Namespace) -> int:
+    """``meetmid plan``."""
+    from meetmid.config import PRESETS
+
+    if options.n_probes < 0 or options.n_gallery < 0:
+        raise InputError("plan expects counts of 0 or more")
+    for name in PRESETS if options.all else [options.preset]:
+        with _matcher(options, preset=name) as matcher:
+            print(matcher.plan(options.n_probes, options.n_gallery), end="\n\n" if options.all else "\n")
+    return DONE
+
+
+def models(options: argparse.Namespace) -> int:
+    """``meetmid models``."""
+    from meetmid.runtime.registry import add_model, get_model, list_models
+
+    if options.action == "list":
+        for card in list_models():
+            print(f"{card.name:<18}{card.task:<14}{card.license}\n{'':<18}{card.summary}")
+        return DONE
+    if not options.name:
+        raise InputError(f"meetmid models {options.action} expects a name or a file")
+    if options.action == "add":
+        card = add_model(options.name, name=options.new_name, like=options.like, license=options.license)
+        print(f"added {card.name} ({card.path})")
+        return DONE
+    card = get_model(options.name)
+    card.verify()
+    print((card.path.parent / "card.toml").read_text(encoding="utf-8"), end="")
+    return DONE
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """``meetmid doctor``."""
+    from meetmid.runtime.doctor import diagnose
+    from meetmid.runtime.repair import repair
+
+    findings = diagnose()
+    if options.repair and any(f.level == "error" for f in findings):
+        for finding in findings:
+            if finding.level == "error":
+                print(f"repairing {finding.check}: {finding.message}", file=sys.stderr)
+        findings = repair(findings)
+    for finding in findings:
+        print(f"{finding.level:<8}{finding.check}: {finding.message}")
+        if finding.level == "error":
+            for command in finding.cure:
+                print(f"{'':<8}cure: {' '.join(command)}")
+    return ENVIRONMENT if any(f.level == "error" for f in findings) else DONE
+
+
+def demo(options: argparse.Namespace) -> int:
+    """``meetmid demo``."""
+    from meetmid.demo import run_demo
+
+    done = run_demo(Path(options.output), preset=options.preset, device=options.device, size=options.size)
+    result = done.result
+    print(f"similarity of {len(result.probe_ids)} faces seen at {options.size} px (rows) with their portraits (columns):")
+    print(" " * 8 + "".join(f"{name:>9}" for name in result.gallery_ids))
+    for k, row in enumerate(result.scores):
+        cells = "".join(f"{value:9.3f}" for value in row)
+        print(f"probe {k + 1:<2}{cells}   best: {result.gallery_ids[int(row.argmax())]}")
+    print(f"{done.right} of {len(result.probe_ids)} probes are most like their own portrait (both from one photograph)")
+    for path in done.files:
+        print(f"wrote {path}")
+    return DONE

@@ -1,0 +1,109 @@
+"""The arguments of every command."""
+
+from __future__ import annotations
+
+import argparse
+
+from meetmid import __version__
+from meetmid.cli import commands
+from meetmid.config import PRESETS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="meetmid", description="Match faces across resolutions.",
+        epilog="exit codes: 0 done, 1 some images failed (listed), 2 bad usage or input, 3 environment",
+    )
+    parser.add_argument("--version", action="version", version=f"meetmid {__version__}")
+    verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    match = _verb(verbs, "match", commands.match, "similarities of every probe with every gallery entry")
+    match.add_argument("probes", help="a picture or a directory (sub-directory = one subject)")
+    match.add_argument("gallery", help="a picture, a directory, or an enrolled gallery")
+    match.add_argument("-o", "--output", help="save the result as .csv, .npz or .json")
+    match.add_argument("-k", type=int, default=5, help="candidates to print per probe (default 5)")
+    match.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
+    match.add_argument("--explain", metavar="PNG", help="write a sheet that explains every probe's best match")
+    _matcher_options(match)
+
+    enroll = _verb(verbs, "enroll", commands.enroll, "make the templates of a gallery once")
+    enroll.add_argument("images", help="a directory of portraits (sub-directory = one subject)")
+    enroll.add_argument("store", help="the directory to write")
+    _matcher_options(enroll)
+
+    identify = _verb(verbs, "identify", commands.identify, "ranked candidates of every probe")
+    identify.add_argument("probes")
+    identify.add_argument("gallery")
+    identify.add_argument("-k", type=int, default=10, help="candidates per probe (default 10)")
+    identify.add_argument("-o", "--output", help="save the candidates as .csv or .json")
+    identify.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
+    _matcher_options(identify)
+
+    degrade = _verb(verbs, "degrade", commands.degrade, "degrade a portrait along one or many paths")
+    degrade.add_argument("image")
+    degrade.add_argument("--paths", default="len<=1", help="gblur+downup, len<=2, random:16, all, ... (default len<=1)")
+    degrade.add_argument("--work-size", type=int, default=512, help="longest side before degrading; 0 = native")
+    degrade.add_argument("--seed", type=int, default=0)
+    _pictures_out(degrade)
+
+    hallucinate = _verb(verbs, "hallucinate", commands.hallucinate, "super-resolution hypotheses of a face crop")
+    hallucinate.add_argument("image")
+    hallucinate.add_argument("--scale", type=int, nargs="+", default=[2, 4, 8])
+    hallucinate.add_argument("--levels", type=int, default=16, help="blur levels from 0 to 1 px (default 16)")
+    hallucinate.add_argument("--lr-size", type=int, default=24, help="squash to this side first; 0 = native (default 24)")
+    hallucinate.add_argument("--hallucinator", default="edsr-face")
+    hallucinate.add_argument("--device", default="auto")
+    _pictures_out(hallucinate)
+
+    plan = _verb(verbs, "plan", commands.plan, "what a match costs")
+    plan.add_argument("n_probes", type=int)
+    plan.add_argument("n_gallery", type=int)
+    plan.add_argument("--all", action="store_true", help="every preset")
+    _matcher_options(plan)
+
+    models = _verb(verbs, "models", commands.models, "list, show or add models")
+    models.add_argument("action", nargs="?", choices=("list", "show", "add"), default="list")
+    models.add_argument("name", nargs="?", help="a model's name, or the ONNX file to add")
+    models.add_argument("--as", dest="new_name", help="name of the added model")
+    models.add_argument("--like", default="arcface", help="its input contract (default arcface)")
+    models.add_argument("--license", default="not stated")
+
+    doctor = _verb(verbs, "doctor", commands.doctor, "find what is wrong with the installation")
+    doctor.add_argument("--repair", action="store_true", help="run the cures")
+
+    demo = _verb(verbs, "demo", commands.demo, "match six real faces back from a simulated far camera")
+    demo.add_argument("-o", "--output", default="meetmid-demo", help="folder to write (default meetmid-demo)")
+    demo.add_argument("--size", type=int, default=24, help="pixels of a captured face (default 24)")
+    demo.add_argument("--preset", default="balanced", choices=list(PRESETS))
+    demo.add_argument("--device", default="auto")
+    return parser
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: object, text: str
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _matcher_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", default="balanced", choices=list(PRESETS))
+    parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default midface-s)")
+    parser.add_argument("--hallucinator", help="a family or folder of super-resolution models (default edsr-face)")
+    parser.add_argument("--detector", help="yunet:FILE, scrfd:FILE or insightface:PACK")
+    parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
+    parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
+    parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--memory-limit", type=float, default=1.0, metavar="GIB", help="beyond the models (default 1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--errors", choices=("record", "raise"), default="record")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _pictures_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", help="folder for one PNG per picture")
+    parser.add_argument("--sheet", metavar="PNG", help="one labelled picture of all")

@@ -1,0 +1,101 @@
+"""From a picture and what is known about its faces to one crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import Crop
+from meetmid.errors import InputError
+from meetmid.faces.alignment import AlignmentTemplate, align
+
+BOX_FACTOR = 1.3
+"""The detector's box is enlarged about its centre by this factor (Grm et al. 2023, section 4.1)."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: ``box`` (x, y, w, h) in pixels, ``points`` five (x, y) pairs or None, detector ``score`` in [0, 1].
+
+    ``size`` is the geometric mean of the box's sides in pixels."""
+
+    box: tuple[float, float, float, float]
+    points: tuple[tuple[float, float], ...] | None = None
+    score: float = 1.0
+
+    @property
+    def size(self) -> float:
+        """Native size in pixels."""
+        return float(np.sqrt(self.box[2] * self.box[3]))
+
+
+def given_faces(hint: Any) -> list[Face]:
+    """Faces from an (N, 4) or (4,) array of boxes (x, y, w, h) or an (N, 5, 2) or (5, 2) array of points; validated."""
+    expected = "faces expects boxes (N, 4) as x, y, w, h or points (N, 5, 2)"
+    try:
+        array = np.asarray(hint, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{expected}, got {type(hint).__name__}") from error
+    if array.shape in ((4,), (5, 2)):
+        array = array[None]
+    if array.shape[1:] not in ((4,), (5, 2)):
+        raise InputError(f"{expected}, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(f"{expected}, got NaN or infinite values")
+    if array.ndim == 2:
+        if (array[:, 2:] <= 0).any():
+            raise InputError(f"{expected}, got a box without area: {array.tolist()}")
+        return [Face((float(x), float(y), float(w), float(h))) for x, y, w, h in array]
+    return [_from_points(points) for points in array]
+
+
+def _from_points(points: NDArray[np.float64]) -> Face:
+    """The box of five points: their extent enlarged to roughly a detector's face box."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre, side = (low + high) / 2, float(max(high - low)) * 2.0
+    x, y = centre - side / 2
+    return Face((float(x), float(y), side, side), tuple((float(a), float(b)) for a, b in points))
+
+
+def most_prominent(faces: list[Face], picture: tuple[int, int]) -> Face:
+    """The face with the largest score x area, discounted by its distance from the centre of a (H, W) picture."""
+
+    def prominence(face: Face) -> float:
+        x, y, w, h = face.box
+        offset = np.hypot((x + w / 2) / picture[1] - 0.5, (y + h / 2) / picture[0] - 0.5)
+        return float(face.score * w * h * (1.0 - offset))
+
+    return max(faces, key=prominence)
+
+
+def cut_box(image: NDArray[np.uint8], box: tuple[float, float, float, float], *, square: bool) -> NDArray[np.uint8]:
+    """Cut ``box`` enlarged x 1.3 about its centre, at native resolution, edges replicated where it leaves the picture.
+
+    ``square`` expands the short side first; otherwise the crop keeps the box's shape and is squashed by later resizes, as
+    in the paper. Raises InputError when the enlarged box does not touch the picture.
+    """
+    x, y, w, h = box
+    centre_x, centre_y = x + w / 2, y + h / 2
+    if square:
+        w = h = max(w, h)
+    width, height = max(1, round(w * BOX_FACTOR)), max(1, round(h * BOX_FACTOR))
+    left, top = round(centre_x - width / 2), round(centre_y - height / 2)
+    rows, columns = image.shape[:2]
+    if left >= columns or top >= rows or left + width <= 0 or top + height <= 0:
+        raise InputError(f"the face box {box} lies outside the {columns} x {rows} picture")
+    inside = image[max(top, 0) : min(top + height, rows), max(left, 0) : min(left + width, columns)]
+    pad = (max(-top, 0), max(top + height - rows, 0), max(-left, 0), max(left + width - columns, 0))
+    if any(pad):
+        inside = cv2.copyMakeBorder(inside, *pad, cv2.BORDER_REPLICATE).astype(np.uint8)
+    return np.ascontiguousarray(inside)
+
+
+def cut(image: NDArray[np.uint8], face: Face, *, how: Crop, template: AlignmentTemplate) -> NDArray[np.uint8]:
+    """One face crop (H, W, 3) uint8: aligned where ``how`` asks for it and the points are known, else the box x 1.3."""
+    if how == "arcface5" and face.points is not None:
+        return align(image, np.array(face.points), template)
+    return cut_box(image, face.box, square=how == "square")

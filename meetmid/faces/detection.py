@@ -1,0 +1,139 @@
+"""Face detection behind one small interface, with two real back ends: OpenCV's YuNet and insightface's SCRFD."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.errors import ConfigError, ModelError
+from meetmid.faces.crops import Face
+
+
+class Detector(Protocol):
+    """Anything that finds faces."""
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Every face of an RGB uint8 (H, W, 3) picture, best score first."""
+
+
+class YuNet:
+    """``cv2.FaceDetectorYN`` with a YuNet ONNX file (S. Wu et al., "YuNet: a tiny millisecond-level face detector",
+    Machine Intelligence Research 20, 2023)."""
+
+    def __init__(self, path: str | os.PathLike[str], *, threshold: float = 0.6) -> None:
+        self._path, self._threshold = Path(path), threshold
+        self._lock = threading.Lock()
+        self._detector: Any = None
+        if not self._path.is_file():
+            raise ModelError(f"detector yunet: expected a YuNet ONNX file, {self._path} does not exist")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self._path, "threshold": self._threshold}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], threshold=state["threshold"])  # type: ignore[misc]
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Every face, best score first."""
+        import cv2
+
+        height, width = image.shape[:2]
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        with self._lock:  # setInputSize makes the OpenCV object stateful
+            try:
+                if self._detector is None:
+                    self._detector = cv2.FaceDetectorYN.create(str(self._path), "", (width, height), self._threshold)
+                self._detector.setInputSize((width, height))
+                _, rows = self._detector.detect(bgr)
+            except cv2.error as error:
+                raise ModelError(f"detector yunet: OpenCV cannot run {self._path}: {error}") from error
+        found = [] if rows is None else [_yunet_face(row) for row in np.asarray(rows, np.float64)]
+        return sorted(found, key=lambda face: -face.score)
+
+
+def _yunet_face(row: NDArray[np.float64]) -> Face:
+    """YuNet's first eye and mouth corner are the subject's right: image-left on an upright face, as the templates expect."""
+    points = row[4:14].reshape(5, 2)
+    x, y, w, h = (float(v) for v in row[:4])
+    return Face((x, y, w, h), tuple((float(a), float(b)) for a, b in points), float(row[14]))
+
+
+class Scrfd:
+    """insightface's SCRFD (J. Guo et al., "Sample and computation redistribution for efficient face detection", ICLR
+    2022), from an ONNX file or from a published pack that insightface fetches when it is named."""
+
+    def __init__(self, model: str, *, is_pack: bool, device: str = "cpu", size: int = 640, threshold: float = 0.5) -> None:
+        self._arguments = {"model": model, "is_pack": is_pack, "device": device, "size": size, "threshold": threshold}
+        self._model: Any = None
+        self._lock = threading.Lock()
+        if not is_pack and not Path(model).is_file():
+            raise ModelError(f"detector scrfd: expected an SCRFD ONNX file, {model} does not exist")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def _open(self) -> Any:
+        from meetmid.runtime.sessions import PROVIDERS, import_onnxruntime
+
+        runtime = import_onnxruntime()
+        try:
+            from insightface.model_zoo import scrfd
+        except ImportError as error:
+            raise ConfigError(
+                "the scrfd detector needs the insightface extra: pip install 'meetmid[insightface]' && "
+                "meetmid doctor --repair"
+            ) from error
+        path = self._arguments["model"]
+        if self._arguments["is_pack"]:
+            path = _pack_detector(str(path))
+        kind = str(self._arguments["device"]).partition(":")[0]
+        provider = PROVIDERS.get(kind, PROVIDERS["cpu"])
+        session = runtime.InferenceSession(str(path), providers=[provider])
+        model = scrfd.SCRFD(model_file=str(path), session=session)
+        side = self._arguments["size"]
+        model.prepare(-1, input_size=(side, side), det_thresh=self._arguments["threshold"])
+        return model
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Every face, best score first."""
+        with self._lock:
+            if self._model is None:
+                self._model = self._open()
+            boxes, points = self._model.detect(np.ascontiguousarray(image[..., ::-1]))
+        found = []
+        for row, five in zip(boxes, points if points is not None else [None] * len(boxes), strict=True):
+            left, top, right, bottom, score = (float(v) for v in row)
+            pairs = None if five is None else tuple((float(a), float(b)) for a, b in five)
+            found.append(Face((left, top, right - left, bottom - top), pairs, score))
+        return sorted(found, key=lambda face: -face.score)
+
+
+def _pack_detector(name: str) -> Path:
+    """The detection model of an insightface pack; insightface downloads the pack when it is not there."""
+    from insightface.utils import ensure_available
+
+    folder = Path(ensure_available("models", name, root="~/.insightface"))
+    for path in sorted(folder.glob("*.onnx")):
+        if path.name.startswith(("det_", "scrfd")):
+            return path
+    raise ModelError(f"insightface pack {name!r} in {folder} holds no SCRFD detector (det_*.onnx or scrfd*.onnx)")
+
+
+def open_detector(name: str) -> Detector:
+    """``"yunet:FILE"``, ``"scrfd:FILE"`` or ``"insightface:PACK"``; raises ConfigError or ModelError."""
+    kind, _, value = name.partition(":")
+    if kind == "yunet" and value:
+        return YuNet(value)
+    if kind == "scrfd" and value:
+        return Scrfd(value, is_pack=False)
+    if kind == "insightface" and value:
+        return Scrfd(value, is_pack=True)
+    raise ConfigError(f"detector expects 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got {name!r}")

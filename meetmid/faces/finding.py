@@ -1,0 +1,93 @@
+"""From any picture to the one face crop that is matched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import Color, MatchConfig
+from meetmid.errors import ConfigError, InputError
+from meetmid.faces.alignment import TEMPLATES
+from meetmid.faces.crops import Face, cut, given_faces, most_prominent
+from meetmid.faces.detection import Detector, open_detector
+from meetmid.images import Entry, Source, load
+
+CROP_SIDE = 192
+"""``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop."""
+
+FACE_MODES = ("auto", "crop", "detect")
+Hint = Any
+"""``"auto" | "crop" | "detect"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
+
+
+@dataclass(frozen=True)
+class FoundCrop:
+    """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels."""
+
+    picture: NDArray[np.uint8]
+    native: float
+
+
+def find_faces(
+    image: Source, *, detector: str | Detector, color: Color = "rgb"
+) -> list[Face]:
+    """Every face of a picture with box, points, score and size, best score first.
+
+    ``detector`` is ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with ``detect``. Raises
+    InputError for the picture and ModelError or ConfigError for the detector.
+    """
+    finder = open_detector(detector) if isinstance(detector, str) else detector
+    return finder.detect(load(image, color=color))
+
+
+def find_crop(source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector | None) -> FoundCrop | None:
+    """Decode a picture and cut its face; None where a detector finds none. Raises InputError for a bad picture or hint."""
+    image = load(source, color=config.color)
+    height, width = image.shape[:2]
+    if isinstance(hint, str):
+        if hint not in FACE_MODES:
+            raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
+        if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
+            return FoundCrop(image, float(np.sqrt(height * width)))
+        if detector is None:
+            raise InputError(
+                f"a {width} x {height} px picture is larger than a face crop ({CROP_SIDE} px) and no face finder is set: "
+                f"pass faces='crop' if it is one, boxes or points, or detector='yunet:FILE'"
+            )
+        found = detector.detect(image)
+    else:
+        found = given_faces(hint)
+    if not found:
+        return None
+    face = most_prominent(found, (height, width))
+    return FoundCrop(cut(image, face, how=config.crop, template=TEMPLATES[alignment]), face.size)
+
+
+def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
+    """One hint per picture: a mode for all, one array for the only picture, or one item per entry (nested for groups, or
+    one array for all pictures of the group). Raises ConfigError when the counts do not fit."""
+    if faces is None or isinstance(faces, str):
+        return [[faces or default] * len(entry.sources) for entry in entries]
+    if isinstance(faces, Mapping):
+        return [_per_entry(faces.get(entry.id, default), entry) for entry in entries]
+    is_array = isinstance(faces, np.ndarray)
+    if len(entries) == 1 and len(entries[0].sources) == 1 and (is_array or len(faces) != 1):
+        return [[faces]]
+    if len(faces) != len(entries):
+        raise ConfigError(f"faces expects one item per entry ({len(entries)}), got {len(faces)}")
+    return [_per_entry(item, entry) for item, entry in zip(faces, entries, strict=True)]
+
+
+def _per_entry(item: Hint, entry: Entry) -> list[Hint]:
+    count = len(entry.sources)
+    if count == 1 and not (isinstance(item, list) and len(item) == 1 and not np.isscalar(item[0])):
+        return [item]
+    if isinstance(item, list | tuple):
+        if len(item) != count:
+            raise ConfigError(f"faces of {entry.id!r} expects one item per picture ({count}), got {len(item)}")
+        return list(item)
+    return [item] * count

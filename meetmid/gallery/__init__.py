@@ -1,0 +1,1 @@
+"""The gallery side: degradations, resolution matching, the enrolled store."""

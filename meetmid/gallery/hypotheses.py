@@ -1,0 +1,118 @@
+"""All hypotheses of one portrait: degraded along every path, then matched to the probe's resolutions (Grm et al. 2023,
+section 3.3; networks.md section 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import MatchConfig
+from meetmid.gallery.paths import Path, format_path, select_paths
+from meetmid.gallery.tree import walk
+from meetmid.resize import Image, resize, to_float
+from meetmid.templates.extraction import Hypothesis
+
+
+@dataclass(frozen=True)
+class GalleryHypothesis:
+    """What a slot of the gallery side stands for: the degradation ``path`` (empty = undegraded), the ``size`` (height,
+    width) in pixels it was matched to (None = its own), and the ``draw`` of the random tree."""
+
+    path: Path
+    size: tuple[int, int] | None
+    draw: int = 0
+
+    def __str__(self) -> str:
+        name = format_path(self.path) if self.path else "undegraded"
+        draw = f", draw {self.draw}" if self.draw else ""
+        return f"{name}{draw}" + (f", matched to {self.size[1]} x {self.size[0]} px" if self.size else "")
+
+
+@dataclass(frozen=True)
+class GalleryLayout:
+    """Which hypothesis lies in which slot; ``lr_shape`` (height, width) is the probe's working size.
+
+    The identity scale holds the undegraded portrait at its own size and at every matched size; every other scale holds
+    one slot per path and draw, in the order of ``paths``.
+    """
+
+    config: MatchConfig
+    lr_shape: tuple[int, int]
+    paths: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, config: MatchConfig, lr_shape: tuple[int, int] | None = None) -> GalleryLayout:
+        """The layout of a configuration."""
+        side = config.lr_size or 0
+        return cls(config, lr_shape or (side, side), select_paths(config.paths) if config.scales else ())
+
+    def size(self, scale: int) -> tuple[int, int]:
+        """The matched size of a scale label."""
+        return scale * self.lr_shape[0], scale * self.lr_shape[1]
+
+    @property
+    def identities(self) -> tuple[tuple[int, int] | None, ...]:
+        """The sizes of the identity scale's slots; the matched ones only where no scale holds the undegraded portrait."""
+        if not self.config.identity:
+            return ()
+        matched = self.config.resolution_matching and () not in self.paths
+        return (None, *(self.size(s) for s in self.config.scales)) if matched else (None,)
+
+    @property
+    def slots(self) -> int:
+        """N, the slots per scale."""
+        return max(len(self.paths) * self.config.draws_per_node, len(self.identities))
+
+    def counts(self) -> list[int]:
+        """Used slots of every scale, identity scale first."""
+        own = [len(self.identities)] if self.config.identity else []
+        return own + [len(self.paths) * self.config.draws_per_node] * len(self.config.scales)
+
+    def describe(self, scale: int, slot: int) -> GalleryHypothesis:
+        """What lies in slot ``slot`` of scale index ``scale``."""
+        if self.config.identity and scale == 0:
+            return GalleryHypothesis((), self.identities[slot])
+        label = self.config.scales[scale - self.config.identity]
+        draw, path = divmod(slot, len(self.paths))
+        return GalleryHypothesis(self.paths[path], self.size(label) if self.config.resolution_matching else None, draw)
+
+    def networks_runs(self) -> int:
+        """Templates computed per portrait."""
+        degraded = len(self.paths) * self.config.draws_per_node
+        return len(self.identities) + degraded * (len(self.config.scales) if self.config.resolution_matching else 1)
+
+
+def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float64]) -> Iterator[Hypothesis]:
+    """Yield every picture of a portrait (already at its work size) with its slots and set ``weights`` (S, N) to 1 where a
+    slot is used."""
+    config = layout.config
+    for scale, count in enumerate(layout.counts()):
+        weights[scale, :count] = 1.0
+    if config.identity:
+        clean = to_float(work)
+        for slot, size in enumerate(layout.identities):
+            yield Hypothesis(_matched(clean, size, config), ((0, slot),))
+    scales = [(k + config.identity, label) for k, label in enumerate(config.scales)]
+    for draw in range(config.draws_per_node if scales and layout.paths else 0):
+        for position, picture in walk(work, layout.paths, seed=config.seed + draw, options=config.degradations):
+            slot = draw * len(layout.paths) + position
+            if config.resolution_matching:
+                for scale, label in scales:
+                    yield Hypothesis(_matched(picture, layout.size(label), config), ((scale, slot),))
+            else:
+                yield Hypothesis(picture, [(scale, slot) for scale, _ in scales])
+
+
+def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:
+    """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
+    what = layout.describe(scale, slot)
+    options, seed = layout.config.degradations, layout.config.seed + what.draw
+    picture = to_float(work) if not what.path else next(p for _, p in walk(work, (what.path,), seed=seed, options=options))
+    return what, _matched(picture, what.size, layout.config)
+
+
+def _matched(picture: Image, size: tuple[int, int] | None, config: MatchConfig) -> Image:
+    return picture if size is None else resize(picture, size, method=config.degradations.resize)

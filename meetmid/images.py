@@ -1,0 +1,200 @@
+"""Any input to RGB uint8 (H, W, 3): the only place where files are decoded and where colour order is decided."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import Color
+from meetmid.errors import InputError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image"
+"""One picture: a path, encoded bytes, a PIL image, or an array (H, W, 3) or (H, W) uint8."""
+
+MAX_PIXELS = 100_000_000
+"""Larger pictures are refused before they are decoded (a decompression bomb fits in a few kilobytes)."""
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"]
+)
+"""File name endings that a directory is searched for."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row or column: a subject with one or several pictures."""
+
+    id: str
+    sources: tuple[Source, ...]
+
+
+def describe(source: Source) -> str:
+    """How an error names a picture."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    if isinstance(source, bytes):
+        return f"{len(source)} bytes"
+    if isinstance(source, np.ndarray):
+        return f"array {source.shape} {source.dtype}"
+    return f"PIL image {getattr(source, 'size', '')}"
+
+
+def load(source: Source, *, color: Color = "rgb") -> NDArray[np.uint8]:
+    """Decode one picture to RGB uint8 (H, W, 3).
+
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit files are converted (16 bits by value / 257); transparent
+    pixels are composed over black. ``color`` is the channel order of arrays and is ignored for everything else. Raises
+    InputError naming the picture, what was expected and what was got.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, color)
+    from PIL import Image, UnidentifiedImageError
+
+    name = describe(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name)
+    try:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else open(os.fspath(source), "rb")  # noqa: SIM115
+    except TypeError:
+        raise InputError(
+            f"a picture is a path, bytes, a PIL image or an array, got {type(source).__name__}"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{name}: expected a readable picture file, got {error.strerror or error}") from error
+    with stream:
+        try:
+            with Image.open(stream) as image:
+                return _from_pil(image, name)
+        except UnidentifiedImageError as error:
+            raise InputError(f"{name}: expected a picture (JPEG, PNG, TIFF, WebP, ...), got something else") from error
+        except Image.DecompressionBombError as error:
+            raise InputError(f"{name}: expected at most {MAX_PIXELS} pixels, got a decompression bomb") from error
+        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+            raise InputError(f"{name}: expected a whole picture, got a damaged or truncated file ({error})") from error
+
+
+def _from_pil(image: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    width, height = image.size
+    if width == 0 or height == 0:
+        raise InputError(f"{name}: expected a picture of at least 1 x 1 pixels, got {width} x {height}")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{name}: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
+    upright: PIL.Image.Image = ImageOps.exif_transpose(image)
+    if upright.mode == "F":
+        raise InputError(f"{name}: expected 8 or 16 bits per channel, got 32-bit floating point")
+    if upright.mode == "I" or upright.mode.startswith("I;16"):
+        values = np.asarray(upright).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError(f"{name}: expected 8 or 16 bits per channel, got values {values.min()}..{values.max()}")
+        grey = ((values + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
+        layer = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    return np.array(upright.convert("RGB"), dtype=np.uint8)
+
+
+def _from_array(array: NDArray[Any], color: Color) -> NDArray[np.uint8]:
+    expected = "expected an array (H, W, 3) or (H, W) of uint8"
+    if array.dtype != np.uint8:
+        problem = f"{array.dtype}"
+        if np.issubdtype(array.dtype, np.floating) and array.size and not np.isfinite(array).all():
+            problem += " with NaN or infinite values"
+        raise InputError(f"{expected}, got {array.shape} {problem}; convert it to 0..255 uint8 first")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
+        raise InputError(f"{expected}, got shape {array.shape}")
+    if array.size == 0:
+        raise InputError(f"{expected} of at least 1 x 1 pixels, got shape {array.shape}")
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise InputError(f"expected at most {MAX_PIXELS} pixels, got {array.shape}")
+    if array.ndim == 2 or array.shape[2] == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array if color == "rgb" else array[..., ::-1])
+
+
+def entries(side: Any, *, ids: Sequence[str] | None = None, what: str = "images") -> list[Entry]:
+    """The entries of one side: one picture, a sequence (a nested list is one subject), or a directory.
+
+    A directory is listed in sorted order; each picture file is an entry and each sub-directory one subject. Nothing is
+    decoded yet. ``ids`` renames the entries. Raises InputError for an empty or unreadable side.
+    """
+    found = _listed(side, what)
+    if not found:
+        raise InputError(f"{what}: expected at least one picture, got none in {side!r:.80}")
+    if ids is None:
+        return found
+    if len(ids) != len(found):
+        raise InputError(f"ids: expected {len(found)} names, one per entry of {what}, got {len(ids)}")
+    if len(set(ids)) != len(ids):
+        raise InputError("ids: expected distinct names, got some twice")
+    return [Entry(str(name), entry.sources) for name, entry in zip(ids, found, strict=True)]
+
+
+def _listed(side: Any, what: str) -> list[Entry]:
+    if isinstance(side, str | os.PathLike):
+        path = Path(side)
+        if path.is_dir():
+            return _directory(path)
+        if not path.exists():
+            raise InputError(f"{what}: expected a picture or a directory, {path} does not exist")
+        return [Entry(path.name, (side,))]
+    if isinstance(side, Sequence) and not isinstance(side, bytes):
+        return _distinct([_item(item, str(index)) for index, item in enumerate(side)])
+    if isinstance(side, np.ndarray) and side.ndim == 4:
+        return [Entry(str(index), (picture,)) for index, picture in enumerate(side)]
+    return [Entry("0", (side,))]
+
+
+def _item(item: Any, index: str) -> Entry:
+    if isinstance(item, str | os.PathLike):
+        path = Path(item)
+        return Entry(path.name, _files(path) if path.is_dir() else (item,))
+    if isinstance(item, Sequence) and not isinstance(item, bytes):
+        paths = [p for p in item if isinstance(p, str | os.PathLike)]
+        return Entry(Path(paths[0]).name if paths else index, tuple(item))
+    return Entry(index, (item,))
+
+
+def _distinct(found: list[Entry]) -> list[Entry]:
+    """File names as ids where they are distinct, else the full path, else the position."""
+    by_path = [describe(e.sources[0]) if e.sources else e.id for e in found]
+    for names in ([e.id for e in found], by_path, [str(k) for k in range(len(found))]):
+        if len(set(names)) == len(names):
+            return [Entry(n, e.sources) for n, e in zip(names, found, strict=True)]
+    return found
+
+
+def _directory(path: Path) -> list[Entry]:
+    try:
+        children = sorted(path.iterdir(), key=lambda p: p.name)
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable directory, got {error.strerror or error}") from error
+    found = []
+    for child in children:
+        if child.name.startswith("."):
+            continue
+        if child.is_dir():
+            found.append(Entry(child.name, _files(child)))
+        elif child.suffix.lower() in SUFFIXES:
+            found.append(Entry(child.name, (child,)))
+    return found
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    """The pictures of a sub-directory; empty where it cannot be read, which the batch records as a failure."""
+    try:
+        return tuple(p for p in sorted(path.iterdir()) if p.is_file() and p.suffix.lower() in SUFFIXES)
+    except OSError:
+        return ()

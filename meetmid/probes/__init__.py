@@ -1,0 +1,1 @@
+"""The probe side: blur levels and super-resolution."""

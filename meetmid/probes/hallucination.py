@@ -1,0 +1,90 @@
+"""Super-resolution of blurred probes through ONNX generators (Grm et al. 2023, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import SIGMAS
+from meetmid.errors import InputError
+from meetmid.images import Source, load
+from meetmid.probes.blur import BlurLevel, blur_levels
+from meetmid.resize import ResizeFilter, resize, to_float, to_uint8
+from meetmid.runtime.registry import get_family
+from meetmid.runtime.sessions import Network, from_planes
+
+MIN_SIDE = 8
+"""The smallest picture a generator takes (networks.md section 2)."""
+
+
+class Hallucinator:
+    """One generator per scale; shared by threads, pickled without its sessions."""
+
+    def __init__(
+        self, family: str, scales: Sequence[int], *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        cards = get_family(family, tuple(scales)) if scales else {}
+        self.networks = {scale: Network(card, device=device, threads=threads) for scale, card in cards.items()}
+
+    def __call__(self, pictures: NDArray[np.float32], scale: int) -> NDArray[np.float32]:
+        """(N, h, w, 3) float32 RGB in [0, 1] to (N, scale * h, scale * w, 3), clipped to [0, 1]."""
+        network = self.networks[scale]
+        return from_planes(network.run(pictures), network.card)
+
+    def close(self) -> None:
+        """Release the sessions."""
+        for network in self.networks.values():
+            network.close()
+
+
+def working_levels(
+    crop: NDArray[np.uint8],
+    sigmas: Sequence[float],
+    *,
+    lr_size: int | None,
+    blur_at: str = "working",
+    method: ResizeFilter = "bicubic",
+) -> list[BlurLevel]:
+    """The distinct blurred copies of a crop at the super-resolver's working size.
+
+    ``lr_size`` squashes the crop to a square first (24 in the paper's reading, networks.md section 4.2); ``None`` keeps its
+    native size. ``blur_at="native"`` blurs before that resize instead of after it.
+    """
+    size = crop.shape[:2] if lr_size is None else (lr_size, lr_size)
+    size = (max(size[0], MIN_SIDE), max(size[1], MIN_SIDE))
+    picture = to_float(crop)
+    if blur_at == "working":
+        return blur_levels(resize(picture, size, method=method), sigmas)
+    levels = blur_levels(picture, sigmas)
+    return [BlurLevel(resize(level.picture, size, method=method), level.sigma, level.count) for level in levels]
+
+
+def hallucinate(
+    image: Source,
+    scale: int = 4,
+    *,
+    sigmas: Sequence[float] | None = None,
+    lr_size: int | None = None,
+    model: str = "edsr-face",
+    color: Any = "rgb",
+    device: str = "auto",
+) -> NDArray[np.uint8]:
+    """Every super-resolution hypothesis of one face crop.
+
+    Returns (m, scale * h, scale * w, 3) uint8 RGB, one picture per level of ``sigmas`` (default: the paper's 16). With
+    ``lr_size=None`` the crop is enlarged as it is; ``lr_size=24`` squashes it to 24 x 24 first, as the paper. These
+    pictures are synthetic: they show what the generator imagines, not what the camera saw. Raises InputError for a bad
+    picture or sigma, ModelError for a missing scale.
+    """
+    levels = tuple(SIGMAS if sigmas is None else sigmas)
+    if not levels or min(levels) < 0:
+        raise InputError(f"sigmas expects at least one blur of 0 px or more, got {levels}")
+    crop = load(image, color=color)
+    generator = Hallucinator(model, (scale,), device=device)
+    distinct = working_levels(crop, levels, lr_size=lr_size)
+    enlarged = generator(np.stack([level.picture for level in distinct]), scale)
+    generator.close()
+    return np.repeat(to_uint8(enlarged), [level.count for level in distinct], axis=0)

@@ -1,0 +1,184 @@
+"""What a match returns: the matrix, who is in it, what failed, and why a score is what it is."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import MatchConfig
+from meetmid.errors import InputError, StoreError
+from meetmid.gallery.crops import CropStore
+from meetmid.gallery.hypotheses import GalleryHypothesis
+from meetmid.gallery.store import Gallery
+from meetmid.probes.hypotheses import ProbeHypothesis
+from meetmid.scores.ranking import Candidate, ranked
+
+if TYPE_CHECKING:
+    from meetmid.matcher import Matcher
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one probe and one portrait got their score.
+
+    ``probe`` and ``gallery`` name the most alike pair of hypotheses that the score rests on, ``similarity`` is that pair's
+    own, ``probe_picture`` and ``gallery_picture`` (h, w, 3) uint8 RGB show it. ``synthetic`` is True where the probe's
+    picture was made by a generator: it is no evidence of what the person looks like. ``probe_shares`` and
+    ``gallery_shares`` give every hypothesis's share of the score, largest first; each list sums to 1.
+    """
+
+    probe_id: str
+    gallery_id: str
+    score: float
+    similarity: float
+    probe: ProbeHypothesis
+    gallery: GalleryHypothesis
+    probe_picture: NDArray[np.uint8] = field(repr=False)
+    gallery_picture: NDArray[np.uint8] = field(repr=False)
+    synthetic: bool
+    probe_shares: tuple[tuple[ProbeHypothesis, float], ...] = field(repr=False)
+    gallery_shares: tuple[tuple[GalleryHypothesis, float], ...] = field(repr=False)
+
+    def __str__(self) -> str:
+        mark = " (synthetic)" if self.synthetic else ""
+        return (
+            f"{self.probe_id} against {self.gallery_id}: score {self.score:.4f}; the most alike pair ({self.similarity:.4f}) "
+            f"is the probe {self.probe}{mark} and the portrait {self.gallery}"
+        )
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """Similarities of P probes and G gallery entries; higher = more alike, comparable within one configuration only.
+
+    ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (``"ok"`` or what went
+    wrong); ``probe_size`` (P, 2) float32: native face size in pixels and effective resolution (NaN where failed);
+    ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device) say how it was made;
+    ``seconds`` per stage.
+    """
+
+    scores: NDArray[np.float32] = field(repr=False)
+    probe_ids: tuple[str, ...] = field(repr=False)
+    gallery_ids: tuple[str, ...] = field(repr=False)
+    probe_status: tuple[str, ...] = field(repr=False)
+    gallery_status: tuple[str, ...] = field(repr=False)
+    probe_size: NDArray[np.float32] = field(repr=False)
+    warnings: tuple[str, ...]
+    config: MatchConfig = field(repr=False)
+    models: dict[str, str]
+    seconds: dict[str, float]
+    probe_crops: CropStore | None = field(default=None, repr=False, compare=False)
+    probe_first: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    source: tuple[Matcher, tuple[Gallery, ...], NDArray[np.int64]] | None = field(default=None, repr=False, compare=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.scores, dtype=dtype, copy=copy)
+
+    @property
+    def failed(self) -> tuple[tuple[str, str, str], ...]:
+        """(side, id, reason) of every entry without a score."""
+        sides = (("probe", self.probe_ids, self.probe_status), ("gallery", self.gallery_ids, self.gallery_status))
+        return tuple((s, i, why) for s, ids, status in sides for i, why in zip(ids, status, strict=True) if not _ok(why))
+
+    def rank(self, k: int = 10) -> list[list[Candidate]]:
+        """The k best gallery entries of every probe: by score, ties by position; empty for a failed probe."""
+        return [ranked(row, self.gallery_ids, k) for row in self.scores]
+
+    def explain(
+        self, p: int | str, g: int | str, *, matcher: Matcher | None = None, gallery: Gallery | None = None
+    ) -> Explanation:
+        """Why probe ``p`` and gallery entry ``g`` (positions or ids) got their score.
+
+        The hypotheses are made anew from the kept crops. A result read from a file needs the ``matcher`` and the enrolled
+        ``gallery`` it was made with. Raises InputError for a failed entry or where no crops were kept.
+        """
+        from meetmid.explain import explain
+
+        return explain(self, _position(p, self.probe_ids), _position(g, self.gallery_ids), matcher, gallery)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write ``.npz`` or ``.json`` (everything; npz with the probe crops) or ``.csv`` (the matrix with ids and statuses)."""
+        target = Path(path)
+        kind = target.suffix.lower()
+        if kind == ".csv":
+            self._save_csv(target)
+        elif kind == ".json":
+            rows = [[None if np.isnan(v) else float(v) for v in row] for row in self.scores]
+            sizes = [[None if np.isnan(v) else float(v) for v in row] for row in self.probe_size]
+            values = {**self._header(), "scores": rows, "probe_size": sizes}
+            target.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        elif kind == ".npz":
+            arrays: dict[str, Any] = {"scores": self.scores, "probe_size": self.probe_size}
+            if self.probe_crops is not None and self.probe_first is not None:
+                arrays["crops"], arrays["crop_lengths"] = self.probe_crops.pack()
+                arrays["probe_first"] = self.probe_first
+            header = np.frombuffer(json.dumps(self._header()).encode(), np.uint8)
+            np.savez(target, header=header, **arrays)
+        else:
+            raise InputError(f"{target}: a result is saved as .csv, .npz or .json, got {kind or 'no ending'!r}")
+
+    def _header(self) -> dict[str, Any]:
+        return {
+            "format": "meetmid-result-1", "probe_ids": self.probe_ids, "gallery_ids": self.gallery_ids,
+            "probe_status": self.probe_status, "gallery_status": self.gallery_status, "warnings": self.warnings,
+            "config": self.config.to_dict(), "models": self.models, "seconds": self.seconds,
+        }
+
+    def _save_csv(self, target: Path) -> None:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["probe", "status", *self.gallery_ids])
+            writer.writerow(["", "gallery status", *self.gallery_status])
+            for name, status, row in zip(self.probe_ids, self.probe_status, self.scores, strict=True):
+                writer.writerow([name, status, *("" if np.isnan(v) else repr(float(v)) for v in row)])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> MatchResult:
+        """Read a saved ``.npz`` or ``.json``; raises StoreError."""
+        source = Path(path)
+        try:
+            if source.suffix.lower() == ".json":
+                values = json.loads(source.read_text(encoding="utf-8"))
+                arrays: dict[str, Any] = {
+                    key: np.array([[np.nan if v is None else v for v in row] for row in values[key]], np.float32).reshape(
+                        len(values["probe_ids"]), -1
+                    )
+                    for key in ("scores", "probe_size")
+                }
+            else:
+                with np.load(source, allow_pickle=False) as data:
+                    arrays = {key: data[key] for key in data.files}
+                values = json.loads(arrays.pop("header").tobytes())
+            crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
+            return cls(
+                arrays["scores"], tuple(values["probe_ids"]), tuple(values["gallery_ids"]), tuple(values["probe_status"]),
+                tuple(values["gallery_status"]), arrays["probe_size"], tuple(values["warnings"]),
+                MatchConfig.from_dict(values["config"]), values["models"], values["seconds"], crops,
+                arrays.get("probe_first"),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _ok(status: str) -> bool:
+    return status == "ok" or status.startswith("ok:")
+
+
+def _position(key: int | str, ids: tuple[str, ...]) -> int:
+    if isinstance(key, str):
+        if key not in ids:
+            raise InputError(f"no entry {key!r}; the ids are {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}")
+        return ids.index(key)
+    if not -len(ids) <= key < len(ids):
+        raise InputError(f"expected a position below {len(ids)}, got {key}")
+    return key % len(ids)

@@ -1,0 +1,1 @@
+"""Models, sessions, devices, the doctor."""

@@ -1,0 +1,160 @@
+"""Model cards: what a network is, what it expects and where it comes from. A model is a folder of model.onnx + card.toml."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from meetmid.errors import ModelError
+
+Task = Literal["matcher", "hallucinator", "detector"]
+ALIGNMENTS = ("arcface-112", "arcface-96x112")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What goes in and what comes out.
+
+    The network receives (N, 3, H, W) float32 planes in ``channels`` order: ``(255 * x - mean) / std`` for a picture x in
+    [0, 1]. ``size`` = (H, W), or (0, 0) for any size. ``alignment`` names the five-point template of a matcher,
+    ``template_length`` its output; ``scale`` is a hallucinator's enlargement, whose output is undone the same way.
+    ``input`` and ``output`` name the graph's tensors (empty: the first).
+    """
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    std: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    size: tuple[int, int] = (112, 112)
+    alignment: str = "arcface-112"
+    template_length: int = 0
+    scale: int = 1
+    input: str = ""
+    output: str = ""
+
+
+CONTRACTS: dict[str, Contract] = {
+    "arcface": Contract(),
+    "arcface-bgr": Contract(channels="bgr"),
+    "arcface-raw": Contract(mean=(0.0,) * 3, std=(1.0,) * 3),
+    "sface": Contract(channels="bgr", mean=(0.0,) * 3, std=(1.0,) * 3, template_length=128),
+    "openvino-0095": Contract(
+        channels="bgr", mean=(0.0,) * 3, std=(1.0,) * 3, size=(128, 128), alignment="arcface-96x112", template_length=256
+    ),
+    "edsr": Contract(mean=(0.0,) * 3, std=(1.0,) * 3, size=(0, 0), alignment=""),
+}
+"""Input contracts of well-known families, for ``meetmid.models.add(..., like=NAME)``."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
+    hallucinator at 24 x 24), ``facts`` the card's other sections as they stand (training data, figures, exporter...)."""
+
+    name: str
+    task: Task
+    path: Path
+    sha256: str
+    license: str
+    contract: Contract
+    family: str = ""
+    summary: str = ""
+    gmac: float = 0.0
+    means: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def verify(self) -> None:
+        """Raise ModelError unless the file is there and its SHA-256 is the card's."""
+        if not self.path.is_file():
+            raise ModelError(f"model {self.name!r}: expected the file {self.path}, found none")
+        got = file_sha256(self.path)
+        if got != self.sha256:
+            raise ModelError(
+                f"model {self.name!r}: {self.path} is not the file its card describes "
+                f"(expected sha256 {self.sha256}, got {got}); restore the file or add it anew with meetmid.models.add"
+            )
+
+    def reference_means(self) -> Path | None:
+        """The verified file of reference means beside the model, if the card names one."""
+        if self.means is None:
+            return None
+        expected = str(self.facts.get("means", {}).get("sha256", ""))
+        if not self.means.is_file() or file_sha256(self.means) != expected:
+            raise ModelError(f"model {self.name!r}: expected reference means {self.means} with sha256 {expected}")
+        return self.means
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read ``card.toml``; raises ModelError naming the key that is missing or wrong."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"cannot read the model card {path}: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{path} is not valid TOML: {error}") from error
+    for key, kind in (("name", str), ("task", str), ("file", str), ("sha256", str), ("license", str), ("contract", dict)):
+        if not isinstance(data.get(key), kind):
+            raise ModelError(f"{path}: expected a {kind.__name__} under {key!r}, got {data.get(key)!r}")
+    if data["task"] not in get_args(Task):
+        raise ModelError(f"{path}: task expects one of {get_args(Task)}, got {data['task']!r}")
+    means = data.get("means", {}).get("file")
+    known = {"name", "task", "file", "sha256", "license", "contract", "family", "summary", "gmac"}
+    return ModelCard(
+        name=data["name"], task=data["task"], path=path.parent / data["file"], sha256=data["sha256"].lower(),
+        license=data["license"], contract=make_contract(data["contract"], source=str(path)),
+        family=data.get("family", data["name"]), summary=data.get("summary", ""), gmac=float(data.get("gmac", 0.0)),
+        means=path.parent / means if means else None, facts={k: v for k, v in data.items() if k not in known},
+    )
+
+
+def make_contract(values: dict[str, Any], *, base: Contract | None = None, source: str = "contract") -> Contract:
+    """A validated contract from plain values over ``base``."""
+    base = base or Contract()
+    unknown = sorted(set(values) - set(Contract.__dataclass_fields__))
+    if unknown:
+        raise ModelError(f"{source}: unknown contract keys {unknown}; known are {sorted(Contract.__dataclass_fields__)}")
+    changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    contract = replace(base, **changes)
+    if contract.channels not in ("rgb", "bgr"):
+        raise ModelError(f"{source}: channels expects 'rgb' or 'bgr', got {contract.channels!r}")
+    if len(contract.mean) != 3 or len(contract.std) != 3 or min(contract.std) <= 0:
+        raise ModelError(f"{source}: mean and std expect three numbers (std > 0), got {contract.mean}, {contract.std}")
+    if len(contract.size) != 2 or min(contract.size) < 0:
+        raise ModelError(f"{source}: size expects (height, width), got {contract.size}")
+    if contract.alignment and contract.alignment not in ALIGNMENTS:
+        raise ModelError(f"{source}: alignment expects one of {ALIGNMENTS}, got {contract.alignment!r}")
+    return contract
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+        return f'"{escaped}"'
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    raise ModelError(f"a card holds strings, numbers, booleans and lists, got {type(value).__name__}")
+
+
+def write_card(path: Path, values: dict[str, Any]) -> None:
+    """Write ``values`` (plain keys first, then one table per dictionary) as TOML."""
+    lines = [f"{key} = {_toml(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, table in values.items():
+        if isinstance(table, dict):
+            lines += ["", f"[{key}]", *(f"{_key(name)} = {_toml(value)}" for name, value in table.items())]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _key(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() and name.isascii() else _toml(name)

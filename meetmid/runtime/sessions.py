@@ -1,0 +1,220 @@
+"""The one place where onnxruntime sessions are made, and where a device is either really used or refused."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.errors import DeviceError, ModelError
+from meetmid.runtime.cards import ModelCard
+
+LOG = logging.getLogger("meetmid")
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+}
+BATCH = 8
+"""Every network runs on batches of exactly this many pictures, the last one padded: the batch never changes a bit."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device asked for: ``kind`` ("auto" or a key of PROVIDERS) and ``index``."""
+
+    kind: str
+    index: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``."""
+        kind, _, index = text.partition(":")
+        if (kind != "auto" and kind not in PROVIDERS) or (index and not index.isdigit()):
+            raise DeviceError(f"device expects auto, {', '.join(PROVIDERS)} or cuda:N, got {text!r}")
+        return cls(kind, int(index or 0))
+
+
+def import_onnxruntime() -> Any:
+    """onnxruntime, or a DeviceError that says how to mend the installation."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DeviceError(f"onnxruntime cannot be imported ({error}); run `meetmid doctor --repair`") from error
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise DeviceError(
+            "onnxruntime is installed but broken (no InferenceSession), as happens when onnxruntime and onnxruntime-gpu "
+            "were both installed and one was removed; run `meetmid doctor --repair`"
+        )
+    return onnxruntime
+
+
+def nvidia_gpu_present() -> bool:
+    """Whether the NVIDIA driver is there and reports at least one GPU."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def _providers(runtime: Any, device: Device) -> list[Any]:
+    available = runtime.get_available_providers()
+    if device.kind in ("cuda", "tensorrt") and not nvidia_gpu_present():
+        raise DeviceError(f"device {device.kind!r} was asked for, but no NVIDIA GPU or driver was found; use device='cpu'")
+    if device.kind == "auto":
+        usable = {"cuda": nvidia_gpu_present(), "coreml": sys.platform == "darwin"}
+        wanted = [PROVIDERS[kind] for kind, here in usable.items() if here and PROVIDERS[kind] in available]
+    elif device.kind == "cpu":
+        wanted = []
+    elif PROVIDERS[device.kind] not in available:
+        raise DeviceError(
+            f"device {device.kind!r} was asked for, but this onnxruntime offers only {', '.join(available)}; "
+            f"run `meetmid doctor`, or ask for device='cpu'"
+        )
+    else:
+        wanted = [PROVIDERS[device.kind]]
+    with_index = [(p, {"device_id": str(device.index)}) if device.index else p for p in wanted]
+    return [*with_index, PROVIDERS["cpu"]]
+
+
+def open_session(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> Any:
+    """Verify the file's hash and open it. Raises ModelError for the file and DeviceError when a device asked for by name
+    is not the one the session really uses."""
+    card.verify()
+    runtime = import_onnxruntime()
+    wanted = Device.parse(device)
+    providers = _providers(runtime, wanted)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.use_deterministic_compute = True
+    if threads is not None:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    if len(providers) > 1 and hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+    try:
+        session = runtime.InferenceSession(str(card.path), options, providers=providers)
+    except Exception as error:
+        if len(providers) > 1 and wanted.kind != "auto":
+            raise DeviceError(f"device {device!r} refused model {card.name!r}: {error}; run `meetmid doctor`") from error
+        raise ModelError(f"onnxruntime cannot load model {card.name!r} ({card.path}): {error}") from error
+    session.disable_fallback()
+    used = session.get_providers()[0]
+    if wanted.kind == "auto" and used == PROVIDERS["cpu"] and nvidia_gpu_present():
+        LOG.warning("an NVIDIA GPU is there but onnxruntime uses the CPU for %s; run `meetmid doctor`", card.name)
+    if wanted.kind not in ("auto", "cpu") and used != PROVIDERS[wanted.kind]:
+        raise DeviceError(f"device {device!r} was asked for, but onnxruntime used {used}; run `meetmid doctor`")
+    return session
+
+
+class Network:
+    """A card and its session, opened at first use; safe to share between threads and to pickle."""
+
+    def __init__(self, card: ModelCard, *, device: str = "auto", threads: int | None = None) -> None:
+        self.card = card
+        self._device, self._threads = device, threads
+        self._session: Any = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"card": self.card, "device": self._device, "threads": self._threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["card"], device=state["device"], threads=state["threads"])  # type: ignore[misc]
+
+    def open(self) -> Any:
+        """The session."""
+        with self._lock:
+            if self._session is None:
+                self._session = open_session(self.card, device=self._device, threads=self._threads)
+            return self._session
+
+    def close(self) -> None:
+        """Release the session; the next use opens it again."""
+        with self._lock:
+            self._session = None
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use, e.g. ``"CUDAExecutionProvider"``."""
+        return str(self.open().get_providers()[0])
+
+    def run(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W, 3) float32 RGB in [0, 1] through the network, raw output (N, ...), in fixed padded batches."""
+        blob = to_planes(pictures, self.card)
+        parts = []
+        for start in range(0, len(blob), BATCH):
+            batch = blob[start : start + BATCH]
+            padded = np.zeros((BATCH, *blob.shape[1:]), np.float32)
+            padded[: len(batch)] = batch
+            parts.append(self._run_batch(padded)[: len(batch)])
+        return np.concatenate(parts)
+
+    def _run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        session, contract = self.open(), self.card.contract
+        source = session.get_inputs()[0]
+        outputs = [contract.output] if contract.output else [session.get_outputs()[0].name]
+        name = contract.input or source.name
+
+        def call(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            result: NDArray[np.float32] = session.run(outputs, {name: x})[0]
+            return result.astype(np.float32, copy=False)
+
+        if source.shape and source.shape[0] == 1:
+            return np.concatenate([call(batch[i : i + 1]) for i in range(len(batch))])
+        return self._checked(call, batch)
+
+    def _checked(
+        self, call: Callable[[NDArray[np.float32]], NDArray[np.float32]], batch: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        try:
+            return call(batch)
+        except Exception as error:
+            raise ModelError(
+                f"model {self.card.name!r} refused an input of shape {batch.shape}: {error}; "
+                f"does its card's contract state the right size?"
+            ) from error
+
+
+def to_planes(pictures: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
+    """(N, H, W, 3) RGB in [0, 1] to the (N, 3, H, W) planes that the card's contract asks for."""
+    contract = card.contract
+    ordered = pictures if contract.channels == "rgb" else pictures[..., ::-1]
+    scaled = (ordered * np.float32(255.0) - np.array(contract.mean, np.float32)) / np.array(contract.std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
+
+
+def from_planes(planes: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
+    """The inverse of :func:`to_planes` for networks that return pictures, clipped to [0, 1]."""
+    contract = card.contract
+    x = planes.transpose(0, 2, 3, 1) * np.array(contract.std, np.float32) + np.array(contract.mean, np.float32)
+    x = x if contract.channels == "rgb" else x[..., ::-1]
+    return np.ascontiguousarray(np.clip(x * np.float32(1.0 / 255.0), 0.0, 1.0))
+
+
+def check_contract(card: ModelCard) -> int:
+    """Run a blank picture through a model on the CPU; returns its template length (0 for a hallucinator)."""
+    height, width = card.contract.size if min(card.contract.size) > 0 else (24, 24)
+    out = Network(card, device="cpu").run(np.zeros((1, height, width, 3), np.float32))
+    if card.task == "hallucinator":
+        expected = (1, 3, height * card.contract.scale, width * card.contract.scale)
+        if out.shape != expected:
+            raise ModelError(f"hallucinator {card.name!r}: expected output {expected}, got {out.shape}")
+        return 0
+    length = int(np.prod(out.shape[1:]))
+    if card.contract.template_length not in (0, length):
+        raise ModelError(
+            f"matcher {card.name!r}: its contract says template length {card.contract.template_length}, got {length}"
+        )
+    return length

@@ -1,0 +1,1 @@
+"""Similarities, fusion, ranking, provenance."""

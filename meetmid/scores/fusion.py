@@ -1,0 +1,340 @@
+"""Fusion of templates and scores (Grm et al. 2023, section 3.4; networks.md section 4.6).
+
+A rule per side: T-rules fuse that side's templates before scoring, S-rules reduce the similarities over that side's
+hypotheses. The headline method is S_max over the gallery's, then S_add over the probe's:
+score(P, G) = sum_i max_j r(p_i, g_j).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import Order, Pairing, Rule, Select
+from meetmid.errors import ConfigError, InputError
+from meetmid.scores import kernels
+from meetmid.scores.kernels import Rows, Weights
+
+Scores = NDArray[np.float32]
+Templates = NDArray[Any]
+Add = Literal["auto", "sum", "mean"]
+BLOCK = 64 * 2**20
+"""Bytes of padded rows held per side at a time; no bit depends on it."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side: templates of pictures (I, S, M, D), weights (I, S, M) float64 with 0 = absent, grouped into entries.
+
+    Entry e owns pictures first[e] .. first[e + 1]; their hypotheses are pooled. ``means`` (S, D) are subtracted on the
+    fly, or, with ``per_vector``, every template's own mean over its components (Pearson).
+    """
+
+    templates: Templates
+    weights: NDArray[np.float64]
+    first: NDArray[np.int64]
+    means: NDArray[np.float32] | None = None
+    per_vector: bool = False
+
+    def __len__(self) -> int:
+        return len(self.first) - 1
+
+    @property
+    def depth(self) -> int:
+        """The largest number of pictures in one entry."""
+        return int(np.diff(self.first).max(initial=0))
+
+    def hypotheses(self, entry: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """One entry's centred templates (S, pictures * M, D) and weights (S, pictures * M)."""
+        start, stop = self.first[entry], self.first[entry + 1]
+        _, scales, _, length = self.templates.shape
+        block = np.asarray(self.templates[start:stop], np.float32)
+        if self.means is not None:
+            block = block - self.means[None, :, None, :]
+        if self.per_vector:
+            block = block - block.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
+        pooled = block.transpose(1, 0, 2, 3).reshape(scales, -1, length)
+        return pooled, self.weights[start:stop].transpose(1, 0, 2).reshape(scales, -1)
+
+    def rows(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+        """Entries start..stop as zero-padded unit rows (n, R, D up to 16), their weights (n, R) and the rows' scales (R,)."""
+        stop = min(stop, len(self))
+        _, scales, count, length = self.templates.shape
+        used = scales * count * self.depth
+        padded = _up(used, kernels.TILE)
+        out = np.zeros((stop - start, padded, _up(length, kernels.LANES)), np.float32)
+        weights = np.zeros((stop - start, scales, count * self.depth))
+        for k, entry in enumerate(range(start, stop)):
+            templates, own = self.hypotheses(entry)
+            weights[k, :, : own.shape[1]] = own
+            for scale in range(scales):
+                target = out[k, scale * count * self.depth :]
+                kernels.unit_rows(templates[scale], target)
+        numbers = np.full(padded, -1, np.int64)
+        numbers[:used] = np.repeat(np.arange(scales), count * self.depth)
+        flat = np.zeros((stop - start, padded))
+        flat[:, :used] = weights.reshape(stop - start, used)
+        return out, flat, numbers
+
+    def added(self, per_scale: bool) -> Side:
+        """T_add (eq. 4): the weighted sum over all hypotheses, or over those of each scale."""
+        _, scales, _, length = self.templates.shape
+        groups = scales if per_scale else 1
+        sums = np.zeros((len(self), groups, 1, length), np.float32)
+        present = np.zeros((len(self), groups, 1))
+        for entry in range(len(self)):
+            templates, weights = self.hypotheses(entry)
+            templates, weights = templates.reshape(groups, -1, length), weights.reshape(groups, -1)
+            for group in range(groups):
+                kernels.weighted_sum(templates[group], weights[group], sums[entry, group, 0])
+                present[entry, group, 0] = float((weights[group] > 0).any())
+        return Side(sums, present, np.arange(len(self) + 1))
+
+    def at_scale(self, scale: int) -> Side:
+        """Only the hypotheses of one scale."""
+        means = None if self.means is None else self.means[scale : scale + 1]
+        return replace(
+            self, templates=self.templates[:, scale : scale + 1], weights=self.weights[:, scale : scale + 1], means=means
+        )
+
+    def totals(self) -> NDArray[np.float64]:
+        """Total weight of every entry."""
+        per_picture = self.weights.sum(axis=(1, 2))
+        return np.array([per_picture[a:b].sum() for a, b in pairwise(self.first)])
+
+    def entry_bytes(self) -> int:
+        """Bytes of one entry's padded rows."""
+        _, scales, count, length = self.templates.shape
+        return 4 * _up(scales * count * self.depth, kernels.TILE) * _up(length, kernels.LANES)
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def _side(templates: Templates, weights: NDArray[Any] | None, name: str) -> Side:
+    expected = f"{name}_templates expects (entries, scales, hypotheses, length) float32 or float16"
+    if not isinstance(templates, np.ndarray) or templates.dtype not in (np.float32, np.float16):
+        raise InputError(f"{expected}, got {getattr(templates, 'dtype', type(templates).__name__)}")
+    if templates.ndim != 4 or 0 in templates.shape[1:]:
+        raise InputError(f"{expected}, got shape {templates.shape}")
+    shape = templates.shape[:3]
+    if weights is None:
+        full = np.ones(shape)
+    else:
+        given = np.asarray(weights, np.float64)
+        if given.shape not in (shape[1:], shape):
+            raise InputError(f"{name}_weights expects shape {shape[1:]} or {shape}, got {given.shape}")
+        if not np.isfinite(given).all() or (given < 0).any():
+            raise InputError(f"{name}_weights expects finite multiplicities of 0 or more")
+        full = np.ascontiguousarray(np.broadcast_to(given, shape))
+    for entry in range(shape[0]):
+        broken = ~np.isfinite(templates[entry]).all(axis=-1) & (full[entry] > 0)
+        if broken.any():
+            scale, index = (int(v[0]) for v in np.nonzero(broken))
+            raise InputError(
+                f"{name}_templates[{entry}, {scale}, {index}] is not finite; give it weight 0 to mark it absent"
+            )
+    return Side(templates, full, np.arange(shape[0] + 1))
+
+
+def check_rules(probe: str, gallery: str) -> None:
+    """Raise ConfigError unless the two rules exist and go together."""
+    for name, rule in (("probe", probe), ("gallery", gallery)):
+        if rule not in get_args(Rule):
+            raise ConfigError(f"{name} rule expects one of {', '.join(get_args(Rule))}, got {rule!r}")
+    if (probe == "T_concat") != (gallery == "T_concat"):
+        raise ConfigError(f"T_concat needs both sides, got probe {probe} and gallery {gallery}")
+
+
+def fuse(
+    probe_templates: Templates,
+    gallery_templates: Templates,
+    *,
+    probe: Rule = "S_add",
+    gallery: Rule = "S_max",
+    rules: Sequence[tuple[Rule, Rule]] | None = None,
+    pairing: Pairing = "all",
+    order: Order = "gallery_first",
+    select: Select = "all",
+    add: Add = "auto",
+    probe_weights: NDArray[Any] | None = None,
+    gallery_weights: NDArray[Any] | None = None,
+    precision: Literal["auto", "float32"] = "auto",
+    threads: int | None = None,
+    out: Scores | None = None,
+) -> Scores | list[Scores]:
+    """Fuse hypotheses into a (P, G) float32 similarity matrix; higher = more alike.
+
+    ``probe_templates`` (P, S, M, D) and ``gallery_templates`` (G, S, N, D), float32 or float16, memory-mapped or not: S
+    scales, M and N hypotheses per scale. They are taken as they are (centred by the caller) and brought to unit length for
+    every similarity; a template of norm < 1e-12 has similarity 0. ``*_weights``, (S, M) or (P, S, M), are multiplicities; 0
+    marks an absent hypothesis, which is never read.
+
+    Rules (Grm et al. 2023, section 3.4): ``T_add`` (eq. 4) sums a side's templates, ``T_concat`` (eq. 5, both sides)
+    concatenates its per-scale sums over the scales both entries have, ``S_max`` and ``S_add`` reduce the similarities over a
+    side's hypotheses, gallery side first (``order="probe_first"`` swaps, networks.md question F4). ``rules`` = a list of
+    (probe, gallery) pairs returns a list of matrices. ``pairing="same_scale"`` compares equal scales only; where a T-rule
+    takes part, templates then fuse per scale and the scales' scores are averaged. ``select="best"`` first reduces every
+    probe to its best hypothesis (section 3.3 of the paper).
+
+    ``add``: S_add as a ``"sum"``, a ``"mean"``, or ``"auto"``: the sum where all entries of that side have the same number
+    of hypotheses (total weight), else the mean. An entry without hypotheses gives NaN. ``out`` receives a single result.
+    Raises InputError for arrays and ConfigError for rules that do not fit.
+    """
+    pairs = [(probe, gallery)] if rules is None else list(rules)
+    for pair in pairs:
+        check_rules(*pair)
+    if precision not in ("auto", "float32"):
+        raise ConfigError(f"precision expects 'auto' or 'float32' in this version, got {precision!r}")
+    if pairing not in get_args(Pairing) or order not in get_args(Order) or add not in get_args(Add):
+        raise ConfigError(f"unknown pairing, order or add: {pairing!r}, {order!r}, {add!r}")
+    p = _side(probe_templates, probe_weights, "probe")
+    g = _side(gallery_templates, gallery_weights, "gallery")
+    if p.templates.shape[1] != g.templates.shape[1] or p.templates.shape[3] != g.templates.shape[3]:
+        raise InputError(
+            f"both sides expect the same scales and template length, got {p.templates.shape} and {g.templates.shape}"
+        )
+    if out is not None and (out.shape != (len(p), len(g)) or out.dtype != np.float32 or rules is not None):
+        raise InputError(f"out expects a float32 array of shape {(len(p), len(g))} and a single rule pair")
+    results = fuse_sides(p, g, pairs, pairing=pairing, order=order, select=select, add=add, threads=threads)
+    if rules is not None:
+        return results
+    if out is None:
+        return results[0]
+    out[...] = results[0]
+    return out
+
+
+def fuse_sides(
+    p: Side,
+    g: Side,
+    rules: Sequence[tuple[Rule, Rule]],
+    *,
+    pairing: Pairing = "all",
+    order: Order = "gallery_first",
+    select: Select = "all",
+    add: Add = "auto",
+    threads: int | None = None,
+    block: int = BLOCK,
+) -> list[Scores]:
+    """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of padded rows are held per side."""
+    if select == "best":
+        p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
+    plan = _Plan(pairing, order, add, threads or os.cpu_count() or 1, block)
+    return [_fuse(p, g, a, b, plan) for a, b in rules]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    pairing: Pairing
+    order: Order
+    add: Add
+    threads: int
+    block: int
+
+
+def _fuse(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan) -> Scores:
+    if probe == "T_concat":
+        return _concat(p.added(per_scale=True), g.added(per_scale=True))
+    if plan.pairing == "same_scale" and "T_add" in (probe, gallery):
+        alone = replace(plan, pairing="all")
+        scores = [_fuse(p.at_scale(s), g.at_scale(s), probe, gallery, alone) for s in range(p.templates.shape[1])]
+        present = np.sum([~np.isnan(s) for s in scores], axis=0)
+        total = np.sum([np.nan_to_num(s.astype(np.float64)) for s in scores], axis=0)
+        return np.where(present > 0, total / np.maximum(present, 1), np.nan).astype(np.float32)
+    p = p.added(per_scale=False) if probe == "T_add" else p
+    g = g.added(per_scale=False) if gallery == "T_add" else g
+    if plan.order == "gallery_first":
+        return _reduce(p, g, probe, gallery, plan)
+    return np.ascontiguousarray(_reduce(g, p, gallery, probe, plan).T)
+
+
+def _is_mean(side: Side, add: Add) -> bool:
+    if add != "auto":
+        return add == "mean"
+    totals = side.totals()
+    return bool(len(totals) and (totals != totals[0]).any())
+
+
+def _reduce(a: Side, b: Side, outer: Rule, inner: Rule, plan: _Plan) -> Scores:
+    """Outer rule over a's hypotheses of the inner rule over b's, block by block."""
+    out = np.full((len(a), len(b)), np.nan, np.float32)
+    step_a, step_b = (max(1, plan.block // max(1, side.entry_bytes())) for side in (a, b))
+    options = (
+        plan.pairing == "same_scale", inner == "S_max", outer == "S_max", _is_mean(b, plan.add), _is_mean(a, plan.add)
+    )
+    with ThreadPoolExecutor(plan.threads) as pool:
+        for first_b in range(0, len(b), step_b):
+            rows_b, weights_b, scale_b = b.rows(first_b, first_b + step_b)
+            for first_a in range(0, len(a), step_a):
+                rows_a, weights_a, scale_a = a.rows(first_a, first_a + step_a)
+                target = out[first_a : first_a + step_a, first_b : first_b + step_b]
+
+                def job(
+                    i: int, rows_a: Rows = rows_a, weights_a: Weights = weights_a, scale_a: NDArray[np.int64] = scale_a,
+                    target: Rows = target, rows_b: Rows = rows_b, weights_b: Weights = weights_b,
+                    scale_b: NDArray[np.int64] = scale_b,
+                ) -> None:
+                    here = slice(i, i + 1)
+                    kernels.reduce_pairs(
+                        rows_a[here], weights_a[here], rows_b, weights_b, scale_a, scale_b, *options, target[here]
+                    )
+
+                list(pool.map(job, range(len(rows_a))))
+    return out
+
+
+def _concat(p: Side, g: Side) -> Scores:
+    out = np.full((len(p), len(g)), np.nan, np.float32)
+    kernels.concat_pairs(p.templates[:, :, 0], p.weights[..., 0] > 0, g.templates[:, :, 0], g.weights[..., 0] > 0, out)
+    return out
+
+
+@dataclass(frozen=True)
+class BestHypothesis:
+    """Per probe entry: ``index`` (P, 2) int64 (scale, pooled hypothesis), -1 where there is none; ``similarity`` (P,)
+    float32; and ``gallery`` (P,) int64, the entry it is nearest to."""
+
+    index: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    gallery: NDArray[np.int64]
+
+    def keep(self, p: Side) -> NDArray[np.float64]:
+        """The weights of ``p`` with only the selected hypotheses left, at weight 1."""
+        weights = np.zeros_like(p.weights)
+        for entry, (scale, pooled) in enumerate(self.index):
+            if scale >= 0:
+                picture, hypothesis = divmod(int(pooled), p.weights.shape[2])
+                weights[p.first[entry] + picture, scale, hypothesis] = 1.0
+        return weights
+
+
+def best_hypothesis(p: Side, g: Side, block: int = BLOCK) -> BestHypothesis:
+    """h* = argmax_i max_g r(p_i, t_g): the probe hypothesis nearest to anyone (Grm et al. 2023, section 3.3; networks.md
+    section 4.7). Ties keep the first in canonical order."""
+    pooled = p.weights.shape[2] * p.depth
+    index = np.full((len(p), 2), -1, np.int64)
+    similarity = np.full(len(p), -np.inf)
+    nearest = np.full(len(p), -1, np.int64)
+    step = max(1, block // max(1, g.entry_bytes()))
+    for first in range(0, len(g), step):
+        rows_g, weights_g, _ = g.rows(first, first + step)
+        for entry in range(len(p)):
+            rows_p, weights_p, _ = p.rows(entry, entry + 1)
+            best = np.where(weights_p[0] > 0, -np.inf, np.inf)
+            where = np.full((len(best), 2), -1, np.int64)
+            kernels.row_maxima(rows_p[0], rows_g, weights_g, best, where)
+            best[weights_p[0] == 0] = -np.inf
+            row = int(np.argmax(best))
+            if best[row] > similarity[entry]:
+                similarity[entry], nearest[entry] = best[row], first + where[row, 0]
+                index[entry] = divmod(row, pooled)
+    return BestHypothesis(index, np.where(nearest >= 0, similarity, np.nan).astype(np.float32), nearest)

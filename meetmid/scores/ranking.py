@@ -1,0 +1,25 @@
+"""Ranked candidate lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One line of a candidate list: gallery ``id`` and column ``index``, ``score`` (higher = more alike), ``rank`` from 1."""
+
+    id: str
+    index: int
+    score: float
+    rank: int
+
+
+def ranked(scores: NDArray[np.float32], ids: tuple[str, ...], k: int) -> list[Candidate]:
+    """The ``k`` best columns of one row (G,): by score, ties by index, failed columns (NaN) left out."""
+    order = np.argsort(-scores, kind="stable")
+    valid = order[~np.isnan(scores[order])][:k]
+    return [Candidate(ids[i], int(i), float(scores[i]), rank) for rank, i in enumerate(valid, 1)]

@@ -1,0 +1,1 @@
+"""Pictures to templates, reference means, pools of templates."""

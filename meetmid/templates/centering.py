@@ -1,0 +1,86 @@
+"""Centring: the bars of eq. 3 of Grm et al. 2023, in the four readings of networks.md section 4.5."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.errors import ConfigError, StoreError
+
+FIXED_POINT = 2.0**28
+
+
+class MeanAccumulator:
+    """Weighted means per scale in fixed point, so that the order of the pictures cannot change a bit."""
+
+    def __init__(self, scales: int, length: int) -> None:
+        self._total = np.zeros((scales, length), np.int64)
+        self._mass = np.zeros(scales, np.int64)
+
+    def add(self, templates: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
+        """Add one picture's templates (S, N, D) with weights (S, N)."""
+        fixed = np.rint(templates.astype(np.float64) * FIXED_POINT).astype(np.int64)
+        counts = weights.astype(np.int64)
+        self._total += (fixed * counts[..., None]).sum(axis=1)
+        self._mass += counts.sum(axis=1)
+
+    def means(self) -> NDArray[np.float32]:
+        """(S, D) float32; zero for a scale that nothing was added to."""
+        mass = np.maximum(self._mass, 1)[:, None]
+        return (self._total / (mass * FIXED_POINT)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ReferenceMeans:
+    """Mean templates of a cohort per side and scale, learned once and used for any number of probes.
+
+    ``scales`` (S,) labels (1 = identity), ``probe`` and ``gallery`` (S, D) float32, ``matcher`` the network's sha256,
+    ``conditions`` what they were learned under (normalisation, flip, crop, cohort size ...).
+    """
+
+    matcher: str
+    scales: tuple[int, ...]
+    probe: NDArray[np.float32]
+    gallery: NDArray[np.float32]
+    conditions: dict[str, Any]
+
+    def of(self, side: Literal["probe", "gallery"], scales: tuple[int, ...]) -> NDArray[np.float32]:
+        """The means (S, D) of the wanted scales; raises ConfigError when one was not learned."""
+        missing = [s for s in scales if s not in self.scales]
+        if missing:
+            raise ConfigError(
+                f"reference means were learned for scales {self.scales}, not for {missing}; learn them with "
+                f"Matcher.learn_means or choose another centering"
+            )
+        rows = self.probe if side == "probe" else self.gallery
+        return np.ascontiguousarray(rows[[self.scales.index(s) for s in scales]])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write an .npz without pickled objects, byte for byte reproducible."""
+        header = json.dumps({"matcher": self.matcher, "conditions": self.conditions}, sort_keys=True)
+        buffer = io.BytesIO()
+        np.savez(
+            buffer, scales=np.array(self.scales), probe=self.probe, gallery=self.gallery,
+            header=np.frombuffer(header.encode(), np.uint8),
+        )
+        Path(path).write_bytes(buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ReferenceMeans:
+        """Read what :meth:`save` wrote; raises StoreError."""
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                header = json.loads(data["header"].tobytes())
+                return cls(
+                    header["matcher"], tuple(int(s) for s in data["scales"]), data["probe"], data["gallery"],
+                    header["conditions"],
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise StoreError(f"{os.fspath(path)}: expected reference means written by meetmid, got {error}") from error

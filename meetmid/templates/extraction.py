@@ -1,0 +1,93 @@
+"""Pictures to templates through an ArcFace-style matcher."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import Normalize
+from meetmid.errors import ModelError
+from meetmid.resize import Image, ResizeFilter, resize
+from meetmid.runtime.sessions import BATCH, Network, check_contract
+
+
+class Hypothesis(NamedTuple):
+    """One picture (h, w, 3) float32 in [0, 1] and the (scale, hypothesis) slots that its template fills."""
+
+    picture: Image
+    slots: Sequence[tuple[int, int]]
+
+
+class TemplateNetwork:
+    """A matcher network with its card; shared by threads, pickled without its session."""
+
+    def __init__(self, network: Network, *, flip: bool, normalize: Normalize, method: ResizeFilter = "bicubic") -> None:
+        card = network.card
+        if card.task != "matcher":
+            raise ModelError(f"matcher expects a model whose task is 'matcher', {card.name!r} is a {card.task}")
+        self.network, self._flip, self._normalize, self._method = network, flip, normalize, method
+        self._length = card.contract.template_length
+
+    @property
+    def length(self) -> int:
+        """Template length D."""
+        if not self._length:
+            self._length = check_contract(self.network.card)
+        return self._length
+
+    def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float64]) -> int:
+        """Fill ``templates`` (S, N, D) slot by slot and set ``weights`` (S, N) to 0 where a template is unusable.
+
+        Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
+        """
+        dropped = 0
+        waiting: list[Hypothesis] = []
+        for hypothesis in hypotheses:
+            waiting.append(hypothesis)
+            if len(waiting) == BATCH:
+                dropped += self._flush(waiting, templates, weights)
+                waiting = []
+        return dropped + (self._flush(waiting, templates, weights) if waiting else 0)
+
+    def _flush(self, waiting: list[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float64]) -> int:
+        size = self.network.card.contract.size
+        rows = self.raw(np.stack([resize(h.picture, size, method=self._method) for h in waiting]))
+        dropped = 0
+        for hypothesis, row in zip(waiting, rows, strict=True):
+            usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
+            for scale, slot in hypothesis.slots:
+                if usable:
+                    templates[scale, slot] = row
+                else:
+                    weights[scale, slot] = 0.0
+                    dropped += 1
+        return dropped
+
+    def raw(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, H, W, 3) float32 RGB in [0, 1] at the network's size to (N, D); with ``flip`` the sum of the picture's and
+        its mirror image's template (networks.md question F8)."""
+        rows = self.network.run(pictures).reshape(len(pictures), -1)
+        if self._flip:
+            rows = rows + self.network.run(np.ascontiguousarray(pictures[:, :, ::-1])).reshape(len(pictures), -1)
+        if rows.shape[1] != self.length:
+            raise ModelError(
+                f"matcher {self.network.card.name!r}: its card says template length {self.length}, got {rows.shape[1]}"
+            )
+        return normalized(rows, self._normalize)
+
+
+def normalized(rows: NDArray[np.float32], how: Normalize) -> NDArray[np.float32]:
+    """Raw templates (N, D), at unit length (``"l2"``), or with zero mean and unit variance (``"standardize"``)."""
+    if how == "raw":
+        return rows
+    values = rows.astype(np.float64)
+    if how == "standardize":
+        values = values - values.mean(axis=1, keepdims=True)
+    norms = np.sqrt((values**2).sum(axis=1, keepdims=True))
+    scale = np.sqrt(rows.shape[1]) if how == "standardize" else 1.0
+    with np.errstate(invalid="ignore"):
+        unit: NDArray[np.float32] = (scale * values / np.maximum(norms, 1e-12)).astype(np.float32)
+    return unit

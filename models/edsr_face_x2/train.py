@@ -1,0 +1,6 @@
+"""Train and publish edsr-face-x2; see meetmid/models/recipes/super_resolution.py."""
+
+from meetmid.models.recipes.super_resolution import main
+
+if __name__ == "__main__":
+    main(scale=2)

@@ -1,0 +1,1 @@
+"""Shared parts of the training recipes: run from a checkout, never imported by the library."""

@@ -1,0 +1,83 @@
+"""Checkpoints, logs and the export of a trained network with its parity check."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+
+LICENSE = "MIT for the file; trained on research pictures (UTKFace: non-commercial research; LFW: public research set)"
+
+
+def logger(folder: Path) -> logging.Logger:
+    """Log to the console and to ``folder/train.log``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = logging.getLogger(f"meetmid.recipe.{folder.name}")
+    log.setLevel(logging.INFO)
+    for handler in (logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "train.log")):
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(handler)
+    return log
+
+
+def cosine_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
+    """Linear warm-up, then half a cosine down to 1 % of ``peak``."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+
+
+def save_checkpoint(path: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Written aside, renamed last."""
+    aside = path.with_suffix(".tmp")
+    torch.save({"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict()}, aside)
+    aside.replace(path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+    """Restore in place and return the step to go on from; 0 without a checkpoint."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    return int(state["step"])
+
+
+def export(model: nn.Module, example: torch.Tensor, path: Path, dynamic: dict[int, str]) -> dict[str, Any]:
+    """Write ``path`` in fp32 with the given dynamic axes and check it against PyTorch at batches 1 and 3.
+
+    Returns the facts for the card: sha256, size, versions and the largest relative error; raises if that exceeds 1e-4.
+    """
+    model = model.eval().float()
+    torch.onnx.export(
+        model, (example,), str(path), input_names=["input"], output_names=["output"], opset_version=17,
+        dynamic_axes={"input": dynamic, "output": dynamic}, dynamo=False,
+    )
+    onnx.checker.check_model(str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in (1, 3):
+        x = example[:1].repeat(batch, 1, 1, 1) + torch.randn(batch, *example.shape[1:]) * 0.1 * example.abs().max()
+        with torch.no_grad():
+            expected = model(x).numpy()
+        got = session.run(None, {"input": x.numpy()})[0]
+        worst = max(worst, float(np.abs(got - expected).max() / np.abs(expected).max()))
+    if worst > 1e-4:
+        raise RuntimeError(f"{path.name}: onnxruntime differs from PyTorch by {worst:.2e} of the largest value (limit 1e-4)")
+    return {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "exporter": f"torch {torch.__version__} (TorchScript, opset 17)",
+        "parity": worst,
+    }
