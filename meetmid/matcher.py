@@ -204,6 +204,10 @@ class Matcher:
         """What a match of that size costs: templates, FLOPs, bytes, and, when measured here and now, seconds."""
         return make_plan(self.config, self.network, self.hallucinator, n_probes, n_gallery, measure=measure)
 
+    def lift(self, probe: Any, *, faces: Hint | None = None) -> TemplatePool:
+        """The uncentred templates of every probe hypothesis, for tables that fuse them in many ways with :func:`fuse`."""
+        return self._probes(entries(probe, what="probe"), faces, self._progress).pool
+
     def learn_means(self, probes: Any, portraits: Any, *, faces: Hint | None = None) -> ReferenceMeans:
         """Reference means per side and scale from a cohort of ``probes`` (pictures like those to come) and ``portraits``.
 
