@@ -18,7 +18,7 @@ import numpy as np
 from machine import write_csv
 from people import captures, pictures, portraits
 
-from meetmid import Matcher, MatchConfig
+from meetmid import MatchConfig, Matcher
 from meetmid.evaluation import rank1_hits, wilson
 from meetmid.gallery.paths import select_paths
 from meetmid.scores.fusion import Side, fuse_sides

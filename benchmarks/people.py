@@ -34,7 +34,10 @@ def split(part: str) -> list[str]:
     return (Path(__file__).parent / "splits" / f"{part}.txt").read_text(encoding="utf-8").split()
 
 
-def pictures(part: str, people: int, probes_each: int) -> tuple[list[tuple[str, np.ndarray, np.ndarray]], list[tuple[str, np.ndarray, np.ndarray]]]:
+Picture = tuple[str, np.ndarray, np.ndarray]
+
+
+def pictures(part: str, people: int, probes_each: int) -> tuple[list[Picture], list[Picture]]:
     """(person, picture RGB, five points) of one portrait per person, and of up to ``probes_each`` other pictures each.
 
     The people with most pictures come first, ties by name, so that a table has as many probes as it can."""

@@ -18,6 +18,7 @@ Order = Literal["gallery_first", "probe_first"]
 Select = Literal["all", "best"]
 Centering = Literal["reference", "set", "vector", "none"]
 Normalize = Literal["raw", "l2", "standardize"]
+Portraits = Literal["pool", "max"]
 Color = Literal["rgb", "bgr"]
 Faces = Literal["auto", "crop", "detect"]
 Crop = Literal["arcface5", "box", "square"]
@@ -38,8 +39,9 @@ def _check(owner: object, name: str, allowed: Any) -> None:
 class DegradationOptions:
     """Readings of the eleven degradations that the paper leaves open (degradations.md section 2).
 
-    The defaults are the reference definitions. ``hue`` in turns, ``shear`` in degrees, ``persp_scale`` as a share of the
-    side; pairs are ranges drawn from uniformly.
+    The defaults are the reference definitions. ``resize`` (the "bicubic" of every stage, probe side included) and
+    ``quantize`` (round to 8 bits after every stage) hold for the whole pipeline. ``hue`` in turns, ``shear`` in
+    degrees, ``persp_scale`` as a share of the side; pairs are ranges drawn from uniformly.
     """
 
     noise_color: Literal["rgb", "gray"] = "rgb"
@@ -109,7 +111,8 @@ class MatchConfig:
 
     Templates: ``flip`` adds the mirrored picture's template; ``normalize`` before centring and T_add (networks.md 4.6,
     question F2); ``centering`` (networks.md section 4.5). Scores: ``probe_rule``,
-    ``gallery_rule``, ``pairing``, ``order``, ``select`` (see :func:`meetmid.fuse`).
+    ``gallery_rule``, ``pairing``, ``order``, ``select`` (see :func:`meetmid.fuse`); ``portraits`` of one gallery subject are
+    pooled, or the best one counts (``"max"``, networks.md question F5).
     """
 
     preset: str = "custom"
@@ -137,15 +140,21 @@ class MatchConfig:
     pairing: Pairing = "all"
     order: Order = "gallery_first"
     select: Select = "all"
+    portraits: Portraits = "pool"
     seed: int = 0
     errors: Errors = "record"
     keep_crops: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("scales", "sigmas", "paths"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                object.__setattr__(self, name, _tuples(list(value)))
         for name, allowed in (
             ("faces", Faces), ("color", Color), ("crop", Crop), ("blur_at", Literal["working", "native"]),
             ("normalize", Normalize), ("centering", Centering), ("probe_rule", Rule), ("gallery_rule", Rule),
-            ("pairing", Pairing), ("order", Order), ("select", Select), ("errors", Errors),
+            ("pairing", Pairing), ("order", Order), ("select", Select), ("portraits", Portraits),
+            ("errors", Errors),
         ):
             _check(self, name, allowed)
         if (self.probe_rule == "T_concat") != (self.gallery_rule == "T_concat"):
@@ -200,7 +209,7 @@ class MatchConfig:
         values = self.to_dict()
         for name in (
             "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule",
-            "gallery_rule", "pairing", "order", "select", "faces", "color", "detector",
+            "gallery_rule", "pairing", "order", "select", "portraits", "faces", "color", "detector",
         ):
             values.pop(name)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.gallery.hypotheses import gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.probes.hypotheses import probe_names, probe_picture
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
-from meetmid.scores.fusion import Side, best_hypothesis
+from meetmid.scores.fusion import Side, best_hypothesis, fuse_sides
 from meetmid.scores.provenance import decompose
 
 if TYPE_CHECKING:
@@ -37,13 +38,28 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         raise InputError("a result read from a file is explained with matcher= and gallery=, those it was made with")
     if result.probe_crops is None or result.probe_first is None or gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
+    if result.config.centering == "set" and result.probe_means is None:
+        raise InputError("centering='set' needs the probes' own means, which only a result in memory or saved as .npz has")
     gallery.check(matcher.card.sha256, result.config, gallery.lr_shape)
+    if matcher.config.hash() != result.config.hash() or gallery.ids != result.gallery_ids:
+        raise InputError("a result is explained with the matcher and gallery it was made with, these are others")
     crops = [result.probe_crops.crop(k) for k in range(result.probe_first[p], result.probe_first[p + 1])]
-    probe_side, whole = matcher.sides(crops, gallery, result.config)
-    one = _only(whole, g)
+    probe_side, whole = matcher.sides(crops, gallery, result.config, result.probe_means)
     config = result.config
     if config.select == "best":
         probe_side = replace(probe_side, weights=best_hypothesis(probe_side, whole).keep(probe_side))
+    first, stop = (int(k) for k in whole.first[g : g + 2])
+    if config.portraits == "max":
+        alone = replace(whole, first=np.arange(len(whole.weights) + 1))
+        rules: list[tuple[Rule, Rule]] = [(config.probe_rule, config.gallery_rule)]
+        each = [
+            fuse_sides(probe_side, _only(alone, k), rules, pairing=config.pairing, order=config.order, add="mean")[0][0, 0]
+            for k in range(first, stop)
+        ]
+        first += int(np.nanargmax(each))
+        one = _only(alone, first)
+    else:
+        one = _only(whole, g)
     found = decompose(
         probe_side, one, probe_rule=config.probe_rule, gallery_rule=config.gallery_rule, pairing=config.pairing,
         order=config.order,
@@ -56,7 +72,7 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     assert crop is not None
     probe, probe_view = probe_picture(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot)
     portrait, slot = divmod(int(found.slot_gallery[column]), gallery_slots)
-    work = gallery.crops.crop(int(gallery.pool.first[g]) + portrait)
+    work = gallery.crops.crop(first + portrait)
     assert work is not None
     shown, gallery_view = gallery_picture(work, gallery.layout, int(found.scale_gallery[column]), slot)
     names = [{} if c is None else probe_names(c, config) for c in crops]

@@ -24,9 +24,10 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.I
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (a decompression bomb fits in a few kilobytes)."""
 
-SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"]
-)
+SUFFIXES = frozenset({
+    ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
+    ".webp",
+})
 """File name endings that a directory is searched for."""
 
 

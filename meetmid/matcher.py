@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class Matcher:
         self.device, self._threads, self._progress = device, threads, progress
         self.network = TemplateNetwork(
             Network(self.card, device=device, threads=threads), flip=self.config.flip, normalize=self.config.normalize,
-            method=self.config.degradations.resize,
+            method=self.config.degradations.resize, quantize=self.config.degradations.quantize,
         )
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self._detector = detector if detector is not None and not isinstance(detector, str) else None
@@ -157,16 +158,13 @@ class Matcher:
         With ``path`` the gallery is saved there. A portrait that fails is recorded in ``status`` (``errors="raise"``
         raises InputError instead).
         """
-        if self.config.lr_size is None and self.config.scales and self.config.resolution_matching:
-            raise ConfigError(
-                "lr_size=None (native) matches the gallery to every probe's own size, so it cannot be enrolled beforehand: "
-                "pass the pictures to match(), or use resolution_matching=False"
-            )
+        layout = self._layout()
         side = entries(images, ids=ids, what="gallery")
-        gallery = self._enroll(side, faces, GalleryLayout.of(self.config), progress or self._progress)
-        if path is not None:
-            gallery.save(path)
-        return gallery
+        gallery = self._enroll(side, faces, layout, progress or self._progress)
+        if path is None:
+            return gallery
+        gallery.save(path)
+        return Gallery.open(path)
 
     def match(
         self, probe: Any, gallery: Any, *, faces: Hint | None = None, progress: ProgressCallback | None = None
@@ -186,12 +184,13 @@ class Matcher:
         with _timed(seconds, "gallery"):
             galleries, which = self._galleries(gallery, hints["gallery"], probes, callback)
         with _timed(seconds, "scores"):
-            scores = self._score(probes, galleries, which, callback)
+            means = _means_of(probes.pool) if self.config.centering == "set" else None
+            scores = self._score(probes, galleries, which, means, callback)
         config = self.config
         return MatchResult(
             scores, probes.ids, galleries[0].ids, probes.status, galleries[0].status, probes.sizes,
             self._warnings(probes), config, self._models(), seconds, probes.crops if config.keep_crops else None,
-            probes.pool.first if config.keep_crops else None, (self, galleries, which),
+            probes.pool.first if config.keep_crops else None, means, (self, galleries, which),
         )
 
     def identify(self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None) -> list[list[Candidate]]:
@@ -213,10 +212,9 @@ class Matcher:
 
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
         """
-        hints = _sides_of(faces)
+        hints, layout = _sides_of(faces), self._layout()
         probe = self._probes(entries(probes, what="probes"), hints["probe"], self._progress)
-        side = entries(portraits, what="portraits")
-        gallery = self._enroll(side, hints["gallery"], GalleryLayout.of(self.config), self._progress)
+        gallery = self._enroll(entries(portraits, what="portraits"), hints["gallery"], layout, self._progress)
         conditions = {
             "normalize": self.config.normalize, "flip": self.config.flip, "crop": self.config.crop,
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery),
@@ -226,39 +224,60 @@ class Matcher:
 
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
-        slots = probe_names(crop, self.config)
-        made = (probe_picture(crop, self.config, self.hallucinator, *slot) for slot in sorted(slots))
+        work = work_image(crop, self.config.work_size, self.config.degradations.resize)
+        slots = probe_names(work, self.config)
+        made = (probe_picture(work, self.config, self.hallucinator, *slot) for slot in sorted(slots))
         return [(what, to_uint8(picture)) for what, picture in made]
 
     def show_gallery(self, crop: NDArray[np.uint8]) -> list[tuple[GalleryHypothesis, NDArray[np.uint8]]]:
         """Every hypothesis of a portrait's face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
-        layout = GalleryLayout.of(self.config)
+        layout = self._layout()
         work = work_image(crop, self.config.work_size, self.config.degradations.resize)
         slots = [(scale, slot) for scale, count in enumerate(layout.counts()) for slot in range(count)]
         made = (gallery_picture(work, layout, *slot) for slot in slots)
         return [(what, to_uint8(picture)) for what, picture in made]
 
     def sides(
-        self, crops: Sequence[NDArray[np.uint8] | None], gallery: Gallery, config: MatchConfig
+        self,
+        crops: Sequence[NDArray[np.uint8] | None],
+        gallery: Gallery,
+        config: MatchConfig,
+        probe_means: NDArray[np.float32] | None = None,
     ) -> tuple[Side, Side]:
-        """The centred side of one probe entry, made anew from its crops, and that of a gallery."""
-        if config.centering == "set":
-            raise InputError("centering='set' depends on all probes of the run; a single score cannot be made anew")
+        """The centred side of one probe entry, made anew from its crops, and that of a gallery.
+
+        ``probe_means`` (S, D) are the run's own, which ``centering="set"`` needs."""
         shape = (len(scale_labels(config)), probe_slots(config), self.network.length)
         pool = TemplatePool.empty([len(crops)], shape, self._memory // 4)
         for row, crop in enumerate(crops):
             if crop is not None:
                 self._extract_probe(crop, pool, row)
-        return self._centred(pool, gallery)
+        return self._centred(pool, gallery, probe_means)
+
+    @property
+    def _native(self) -> bool:
+        """Whether portraits are matched to every probe's own size."""
+        return self.config.lr_size is None and bool(self.config.scales) and self.config.resolution_matching
+
+    def _layout(self) -> GalleryLayout:
+        """The layout of portraits that have no probe yet."""
+        if self._native:
+            raise ConfigError(
+                "lr_size=None (native) matches the gallery to every probe's own size, so it cannot be enrolled beforehand: "
+                "pass the pictures to match(), or use resolution_matching=False"
+            )
+        return GalleryLayout.of(self.config)
 
     def _enroll(
-        self, side: list[Entry], faces: Hint | None, layout: GalleryLayout, callback: ProgressCallback | None
+        self, side: list[Entry], faces: Hint | None, layout: GalleryLayout, callback: ProgressCallback | None, share: int = 1
     ) -> Gallery:
+        """Enrol for one layout; ``share`` galleries divide the memory between them."""
+
         def extract(crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> int:
             hypotheses = gallery_hypotheses(crop, layout, pool.weights[row])
             return self.network.extract(hypotheses, pool.templates[row], pool.weights[row])
 
-        found = self._side(side, faces, layout.slots, extract, "gallery", callback)
+        found = self._side(side, faces, layout.slots, extract, "gallery", callback, share)
         crops = found.crops if self.config.keep_crops else None
         return Gallery(found.ids, found.status, self.config, self.card.sha256, layout.lr_shape, found.pool, crops)
 
@@ -270,12 +289,19 @@ class Matcher:
         return self.network.extract(hypotheses, pool.templates[row], pool.weights[row])
 
     def _side(
-        self, side: list[Entry], faces: Hint | None, slots: int, extract: Any, stage: str, callback: ProgressCallback | None
+        self,
+        side: list[Entry],
+        faces: Hint | None,
+        slots: int,
+        extract: Any,
+        stage: str,
+        callback: ProgressCallback | None,
+        share: int = 1,
     ) -> _Enrolled:
         """Crops and templates of one side, picture by picture."""
         hints = hints_for(faces, side, self.config.faces)
         shape = (len(scale_labels(self.config)), slots, self.network.length)
-        pool = TemplatePool.empty([len(entry.sources) for entry in side], shape, self._memory // 4)
+        pool = TemplatePool.empty([len(entry.sources) for entry in side], shape, self._memory // (4 * share))
         crops, status, sizes, dropped = CropStore(), [], np.full((len(side), 2), np.nan, np.float32), 0
         progress = Progress(callback, stage, len(pool.weights))
         for index, entry in enumerate(side):
@@ -294,8 +320,8 @@ class Matcher:
                     work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
                     dropped += extract(work, pool, row)
                     crops.append(work)
-                    size = (found.native, effective_resolution(work))
-                    sizes[index] = np.fmax(sizes[index], size)
+                    if stage == "probe":
+                        sizes[index] = np.fmax(sizes[index], (found.native, effective_resolution(work)))
                 progress.step()
             usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
             status.append(_status(len(entry.sources), reasons, usable))
@@ -306,43 +332,53 @@ class Matcher:
     ) -> tuple[tuple[Gallery, ...], NDArray[np.int64]]:
         """The enrolled galleries and which one each probe meets: several only where every probe size needs its own."""
         which = np.zeros(len(probes.ids), np.int64)
-        native = self.config.lr_size is None and bool(self.config.scales) and self.config.resolution_matching
         if isinstance(gallery, Gallery):
-            layout = GalleryLayout.of(self.config, gallery.lr_shape if native else None)
+            layout = GalleryLayout.of(self.config, gallery.lr_shape if self._native else None)
             gallery.check(self.card.sha256, self.config, layout.lr_shape)
             return (gallery,), which
         side = entries(gallery, what="gallery")
-        if not native:
+        if not self._native:
             return (self._enroll(side, faces, GalleryLayout.of(self.config), callback),), which
         shapes = [_shape_of(probes, index) for index in range(len(which))]
-        distinct = sorted(set(shapes))
-        which[:] = [distinct.index(shape) for shape in shapes]
+        distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
+        which[:] = [0 if shape is None else distinct.index(shape) for shape in shapes]
         layouts = [GalleryLayout.of(self.config, shape) for shape in distinct]
-        return tuple(self._enroll(side, faces, layout, callback) for layout in layouts), which
+        return tuple(self._enroll(side, faces, layout, callback, len(layouts)) for layout in layouts), which
 
     def _score(
-        self, probes: _Enrolled, galleries: tuple[Gallery, ...], which: NDArray[np.int64], callback: ProgressCallback | None
+        self,
+        probes: _Enrolled,
+        galleries: tuple[Gallery, ...],
+        which: NDArray[np.int64],
+        means: NDArray[np.float32] | None,
+        callback: ProgressCallback | None,
     ) -> NDArray[np.float32]:
         config, progress = self.config, Progress(callback, "scores", len(galleries))
         scores = np.full((len(probes.ids), len(galleries[0])), np.nan, np.float32)
         for number, gallery in enumerate(galleries):
-            p, g = self._centred(probes.pool, gallery)
+            p, g = self._centred(probes.pool, gallery, means)
+            if config.portraits == "max":
+                g = replace(g, first=np.arange(len(g.weights) + 1))
             matrix = fuse_sides(
                 p, g, [(config.probe_rule, config.gallery_rule)], pairing=config.pairing, order=config.order,
                 select=config.select, add="mean", threads=self._threads, block=self._memory // 16,
             )[0]
+            if config.portraits == "max":
+                matrix = _best_portrait(matrix, gallery.pool.first)
             scores[which == number] = matrix[which == number]
             progress.step()
         return scores
 
-    def _centred(self, pool: TemplatePool, gallery: Gallery) -> tuple[Side, Side]:
+    def _centred(
+        self, pool: TemplatePool, gallery: Gallery, probe_means: NDArray[np.float32] | None
+    ) -> tuple[Side, Side]:
         p = Side(pool.templates, pool.weights, pool.first)
         g = Side(gallery.pool.templates, gallery.pool.weights, gallery.pool.first)
         mode = self.config.centering
         if mode == "vector":
             return replace(p, per_vector=True), replace(g, per_vector=True)
         if mode == "set":
-            return replace(p, means=_means_of(pool)), replace(g, means=_means_of(gallery.pool))
+            return replace(p, means=probe_means), replace(g, means=_means_of(gallery.pool))
         if mode == "reference":
             labels = scale_labels(self.config)
             return (
@@ -433,6 +469,15 @@ def _status(pictures: int, reasons: list[str], usable: bool) -> str:
     return "ok"
 
 
+def _best_portrait(scores: NDArray[np.float32], first: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(P, pictures) to (P, entries): the largest score of each entry's pictures, NaN where none has one."""
+    best = np.full((len(scores), len(first) - 1), np.nan, np.float32)
+    for entry, (start, stop) in enumerate(pairwise(first)):
+        if stop > start:
+            best[:, entry] = np.fmax.reduce(scores[:, start:stop], axis=1)
+    return best
+
+
 def _means_of(pool: TemplatePool) -> NDArray[np.float32]:
     total = MeanAccumulator(pool.templates.shape[1], pool.templates.shape[3])
     for templates, weights in zip(pool.templates, pool.weights, strict=True):
@@ -440,14 +485,14 @@ def _means_of(pool: TemplatePool) -> NDArray[np.float32]:
     return total.means()
 
 
-def _shape_of(probes: _Enrolled, index: int) -> tuple[int, int]:
-    """The working size (height, width) of a probe entry: that of its first usable crop."""
+def _shape_of(probes: _Enrolled, index: int) -> tuple[int, int] | None:
+    """The working size (height, width) of a probe entry: that of its first usable crop, None without one."""
     assert probes.crops is not None
     for row in range(int(probes.pool.first[index]), int(probes.pool.first[index + 1])):
         crop = probes.crops.crop(row)
         if crop is not None:
             return max(crop.shape[0], MIN_SIDE), max(crop.shape[1], MIN_SIDE)
-    return MIN_SIDE, MIN_SIDE
+    return None
 
 
 @contextmanager

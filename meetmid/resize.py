@@ -108,6 +108,11 @@ def to_uint8(image: Image) -> NDArray[np.uint8]:
     return np.asarray(np.floor(image * np.float32(255.0) + np.float32(0.5)), np.uint8)
 
 
+def rounded(image: Image, quantize: bool) -> Image:
+    """``image`` in [0, 1], rounded to multiples of 1/255 where a run imitates pictures stored between its stages."""
+    return to_float(to_uint8(image)) if quantize else image
+
+
 def to_float(image: NDArray[Any]) -> Image:
     """uint8 to float32 in [0, 1]."""
     return image.astype(np.float32) * np.float32(1.0 / 255.0)

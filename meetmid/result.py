@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
-from meetmid.errors import InputError, StoreError
+from meetmid.errors import ConfigError, InputError, StoreError
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryHypothesis
 from meetmid.gallery.store import Gallery
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from meetmid.matcher import Matcher
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Explanation:
     """Why one probe and one portrait got their score.
 
@@ -54,7 +55,7 @@ class Explanation:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchResult:
     """Similarities of P probes and G gallery entries; higher = more alike, comparable within one configuration only.
 
@@ -74,9 +75,10 @@ class MatchResult:
     config: MatchConfig = field(repr=False)
     models: dict[str, str]
     seconds: dict[str, float]
-    probe_crops: CropStore | None = field(default=None, repr=False, compare=False)
-    probe_first: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
-    source: tuple[Matcher, tuple[Gallery, ...], NDArray[np.int64]] | None = field(default=None, repr=False, compare=False)
+    probe_crops: CropStore | None = field(default=None, repr=False)
+    probe_first: NDArray[np.int64] | None = field(default=None, repr=False)
+    probe_means: NDArray[np.float32] | None = field(default=None, repr=False)
+    source: tuple[Matcher, tuple[Gallery, ...], NDArray[np.int64]] | None = field(default=None, repr=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.scores, dtype=dtype, copy=copy)
@@ -119,8 +121,11 @@ class MatchResult:
             if self.probe_crops is not None and self.probe_first is not None:
                 arrays["crops"], arrays["crop_lengths"] = self.probe_crops.pack()
                 arrays["probe_first"] = self.probe_first
+            if self.probe_means is not None:
+                arrays["probe_means"] = self.probe_means
             header = np.frombuffer(json.dumps(self._header()).encode(), np.uint8)
-            np.savez(target, header=header, **arrays)
+            with target.open("wb") as file:
+                np.savez(file, header=header, **arrays)
         else:
             raise InputError(f"{target}: a result is saved as .csv, .npz or .json, got {kind or 'no ending'!r}")
 
@@ -161,9 +166,9 @@ class MatchResult:
                 arrays["scores"], tuple(values["probe_ids"]), tuple(values["gallery_ids"]), tuple(values["probe_status"]),
                 tuple(values["gallery_status"]), arrays["probe_size"], tuple(values["warnings"]),
                 MatchConfig.from_dict(values["config"]), values["models"], values["seconds"], crops,
-                arrays.get("probe_first"),
+                arrays.get("probe_first"), arrays.get("probe_means"),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
             raise StoreError(
                 f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
                 f"{type(error).__name__}: {error}"

@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from meetmid.config import MatchConfig
+from meetmid.matcher import Matcher
 from meetmid.runtime.cards import ModelCard, file_sha256, read_card, write_card
 
 
@@ -127,3 +129,45 @@ def face(seed: int, side: int = 64) -> np.ndarray:
     picture[mouth] = rng.uniform(60, 200, 3)
     picture = picture + rng.normal(0, 4, picture.shape)
     return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session", name="face")
+def face_function():
+    """:func:`face`, for modules that cannot import this file."""
+    return face
+
+
+@pytest.fixture(scope="session", name="make_matcher")
+def make_matcher_function():
+    return make_matcher
+
+
+@pytest.fixture(scope="session", name="make_hallucinator")
+def make_hallucinator_function():
+    return make_hallucinator
+
+
+@pytest.fixture(scope="session", name="make_model")
+def make_model_function():
+    """``make_model(folder, nodes, weights, outputs, name, contract)``: a matcher from any graph."""
+
+    def make(folder: Path, nodes: list, weights: dict, outputs: list, name: str, contract: dict) -> ModelCard:
+        save_model(folder / "model.onnx", nodes, weights, outputs)
+        return _card(folder, name, "matcher", {"mean": [0.0] * 3, "std": [1.0] * 3, "alignment": "arcface-112", **contract})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small(tiny: ModelCard, tiny_family: str):
+    """``small(**options)``: a Matcher of the tiny models whose matches take milliseconds."""
+    base = MatchConfig(
+        scales=(2, 4), sigmas=(0.0, 0.5, 1.0), lr_size=12, work_size=48, paths=(("gblur",), ("gauss_noise", "downup")),
+        centering="none", faces="crop",
+    )
+
+    def make(config: MatchConfig = base, **options: object) -> Matcher:
+        options = {"matcher": tiny, "hallucinator": tiny_family, "device": "cpu", "threads": 1, **options}
+        return Matcher(config=config, **options)
+
+    return make

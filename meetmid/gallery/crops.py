@@ -66,5 +66,7 @@ class CropStore:
     @classmethod
     def unpack(cls, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> CropStore:
         """The inverse of :meth:`pack`."""
-        ends = np.cumsum(lengths)
-        return cls([data[end - n : end].tobytes() for end, n in zip(ends, lengths, strict=True)])
+        store = cls()
+        for end, length in zip(np.cumsum(lengths), lengths, strict=True):
+            store._append(data[end - length : end].tobytes())
+        return store

@@ -19,7 +19,7 @@ from meetmid.errors import InputError
 from meetmid.gallery.kernels import border_type, disk_kernel, gauss_kernel, motion_kernel, warp
 from meetmid.gallery.paths import DEGRADATIONS
 from meetmid.gallery.randomness import NodeStream
-from meetmid.resize import Image, resize, to_float, to_uint8
+from meetmid.resize import Image, resize, rounded
 
 VARIANCE = 0.02
 """Variance of both noises on the [0, 1] scale (Grm et al. 2023, Table 1)."""
@@ -164,12 +164,7 @@ def apply(
     """
     if name not in _FUNCTIONS:
         raise InputError(f"unknown degradation {name!r}; known are {', '.join(DEGRADATIONS)}")
-    return quantized(_clip(_FUNCTIONS[name](image, stream, options, kernel_scale)), options)
-
-
-def quantized(image: Image, options: DegradationOptions) -> Image:
-    """``image`` in [0, 1], rounded to multiples of 1/255 if ``options.quantize`` asks for it."""
-    return to_float(to_uint8(image)) if options.quantize else image
+    return rounded(_clip(_FUNCTIONS[name](image, stream, options, kernel_scale)), options.quantize)
 
 
 def _clip(image: Image) -> Image:

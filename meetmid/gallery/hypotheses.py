@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.gallery.tree import walk
-from meetmid.resize import Image, resize, to_float
+from meetmid.resize import Image, resize, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
 
@@ -85,7 +85,7 @@ class GalleryLayout:
         return len(self.identities) + degraded * (len(self.config.scales) if self.config.resolution_matching else 1)
 
 
-def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float64]) -> Iterator[Hypothesis]:
+def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
     """Yield every picture of a portrait (already at its work size) with its slots and set ``weights`` (S, N) to 1 where a
     slot is used."""
     config = layout.config
@@ -115,4 +115,5 @@ def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, 
 
 
 def _matched(picture: Image, size: tuple[int, int] | None, config: MatchConfig) -> Image:
-    return picture if size is None else resize(picture, size, method=config.degradations.resize)
+    options = config.degradations
+    return picture if size is None else rounded(resize(picture, size, method=options.resize), options.quantize)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from meetmid.config import MatchConfig
-from meetmid.errors import StoreError
+from meetmid.errors import ConfigError, StoreError
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayout
 from meetmid.templates.pool import TemplatePool
@@ -21,7 +21,7 @@ from meetmid.templates.pool import TemplatePool
 FORMAT = "meetmid-gallery-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gallery:
     """Enrolled portraits.
 
@@ -64,10 +64,13 @@ class Gallery:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a directory (manifest.json and .npy arrays, no pickle), aside first and renamed last; mode 0700 / 0600."""
         target = Path(path)
-        if target.exists() and not (target / "manifest.json").is_file():
+        if target.exists() and not _is_gallery(target):
             raise StoreError(f"{target}: expected a new path or an enrolled gallery, it holds something else")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        except OSError as error:
+            raise StoreError(f"{target}: the gallery could not be written ({error})") from error
         try:
             arrays: dict[str, Any] = {
                 "templates": self.pool.templates, "weights": self.pool.weights, "first": self.pool.first
@@ -83,9 +86,11 @@ class Gallery:
             (aside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             for file in aside.iterdir():
                 file.chmod(0o600)
+            retired = aside.with_name(f"{aside.name}-retired")
             if target.exists():
-                shutil.rmtree(target)
+                target.rename(retired)
             aside.rename(target)
+            shutil.rmtree(retired, ignore_errors=True)
         except OSError as error:
             raise StoreError(f"{target}: the gallery could not be written ({error})") from error
         finally:
@@ -102,12 +107,24 @@ class Gallery:
             if manifest.get("format") != FORMAT:
                 raise StoreError(f"{root}: expected a gallery of format {FORMAT}, got {manifest.get('format')!r}")
             arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
-            pool = TemplatePool(arrays["templates"], np.array(arrays["weights"]), np.array(arrays["first"]))
+            pool = TemplatePool(arrays["templates"], arrays["weights"], np.array(arrays["first"]))
             crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
             height, width = manifest["lr_shape"]
-            return cls(
+            gallery = cls(
                 tuple(manifest["ids"]), tuple(manifest["status"]), MatchConfig.from_dict(manifest["config"]),
                 manifest["matcher"], (height, width), pool, crops,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, ConfigError) as error:
             raise StoreError(f"{root}: expected an enrolled gallery, got {type(error).__name__}: {error}") from error
+        pictures = {len(pool.templates), len(pool.weights), int(pool.first[-1]), len(pool.weights if crops is None else crops)}
+        if len(pictures) > 1 or not len(gallery.ids) == len(gallery.status) == len(pool.first) - 1:
+            raise StoreError(f"{root}: the gallery is damaged, its manifest and arrays differ in their number of entries")
+        return gallery
+
+
+def _is_gallery(path: Path) -> bool:
+    """Whether a directory holds a gallery of ours, and may therefore be replaced by one."""
+    try:
+        return f'"{FORMAT}"' in (path / "manifest.json").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from meetmid.config import DegradationOptions
 from meetmid.errors import ConfigError, InputError
-from meetmid.gallery.degradations import apply, quantized
+from meetmid.gallery.degradations import apply
 from meetmid.gallery.paths import DEGRADATIONS, Path, format_path, parse_path, path_bytes
 from meetmid.gallery.randomness import SHARED_IMAGE_ID, NodeStream, image_id, node_key
-from meetmid.resize import Image, ResizeFilter, halve, resize, to_float, to_uint8
+from meetmid.resize import Image, ResizeFilter, halve, resize, rounded, to_float, to_uint8
 
 KERNEL_SIDE = 512
 """The side at which ``scale_kernels`` leaves the blur kernels as they are."""
@@ -63,7 +63,7 @@ def walk(
         stream = NodeStream(node_key(seed, identity, node))
         degraded = apply(DEGRADATIONS[node[-1]], base, stream, options, scale)
         below = children(node)
-        half = quantized(halve(degraded, method=options.resize), options) if below else None
+        half = rounded(halve(degraded, method=options.resize), options.quantize) if below else None
         if node in wanted:
             yield wanted[node], degraded
         del degraded

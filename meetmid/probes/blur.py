@@ -30,7 +30,7 @@ def gaussian_kernel(sigma: float) -> NDArray[np.float32]:
     """The sampled Gaussian of radius ceil(4 sigma), at least 1 (networks.md section 2.3); sigma = 0 is the identity."""
     radius = max(1, math.ceil(4.0 * sigma))
     x = np.arange(-radius, radius + 1, dtype=np.float64)
-    weights = np.exp(-(x**2) / (2.0 * sigma**2)) if sigma > 0 else (x == 0).astype(np.float64)
+    weights = np.exp(-(x**2) / (2.0 * max(sigma, 1e-6) ** 2))
     return np.asarray(weights / weights.sum(), np.float32)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from meetmid.config import SIGMAS
 from meetmid.errors import InputError
 from meetmid.images import Source, load
 from meetmid.probes.blur import BlurLevel, blur_levels
-from meetmid.resize import ResizeFilter, resize, to_float, to_uint8
+from meetmid.resize import ResizeFilter, resize, rounded, to_float, to_uint8
 from meetmid.runtime.registry import get_family
 from meetmid.runtime.sessions import Network, from_planes
 
@@ -47,19 +48,23 @@ def working_levels(
     lr_size: int | None,
     blur_at: str = "working",
     method: ResizeFilter = "bicubic",
+    quantize: bool = False,
 ) -> list[BlurLevel]:
     """The distinct blurred copies of a crop at the super-resolver's working size.
 
     ``lr_size`` squashes the crop to a square first (24 in the paper's reading, networks.md section 4.2); ``None`` keeps its
-    native size. ``blur_at="native"`` blurs before that resize instead of after it.
+    native size. ``blur_at="native"`` blurs before that resize instead of after it; ``quantize``
+    rounds to 8 bits after each stage.
     """
     size = crop.shape[:2] if lr_size is None else (lr_size, lr_size)
     size = (max(size[0], MIN_SIDE), max(size[1], MIN_SIDE))
     picture = to_float(crop)
     if blur_at == "working":
-        return blur_levels(resize(picture, size, method=method), sigmas)
-    levels = blur_levels(picture, sigmas)
-    return [BlurLevel(resize(level.picture, size, method=method), level.sigma, level.count) for level in levels]
+        levels = blur_levels(rounded(resize(picture, size, method=method), quantize), sigmas)
+    else:
+        native = blur_levels(picture, sigmas)
+        levels = [replace(level, picture=resize(level.picture, size, method=method)) for level in native]
+    return [replace(level, picture=rounded(level.picture, quantize)) for level in levels]
 
 
 def hallucinate(

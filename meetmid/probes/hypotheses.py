@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.probes.blur import BlurLevel
 from meetmid.probes.hallucination import Hallucinator, working_levels
-from meetmid.resize import Image, to_float
+from meetmid.resize import Image, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
 MAX_OUTPUT = 1024 * 1024
@@ -40,7 +40,7 @@ def probe_slots(config: MatchConfig) -> int:
 
 
 def probe_hypotheses(
-    crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float64]
+    crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float32]
 ) -> Iterator[Hypothesis]:
     """Yield every picture of a probe crop with its slot and write the multiplicities into ``weights`` (S, M), zeroed.
 
@@ -57,7 +57,8 @@ def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int,
     labels = scale_labels(config)
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
     for slot, level in enumerate(_levels(crop, config) if config.scales else []):
-        names |= {(labels.index(scale), slot): ProbeHypothesis(scale, level.sigma) for scale in config.scales}
+        fitting = (scale for scale in config.scales if _fits(level.picture, scale))
+        names |= {(labels.index(scale), slot): ProbeHypothesis(scale, level.sigma) for scale in fitting}
     return names
 
 
@@ -83,11 +84,17 @@ def _pictures(
     levels = _levels(crop, config)
     stack = np.stack([level.picture for level in levels])
     for label in config.scales if only is None else (only,):
-        if stack[0, ..., 0].size * label * label <= MAX_OUTPUT:
-            enlarged = hallucinator(stack, label)
+        if _fits(stack[0], label):
+            enlarged = rounded(hallucinator(stack, label), config.degradations.quantize)
             yield labels.index(label), enlarged, [v.sigma for v in levels], [v.count for v in levels]
 
 
+def _fits(picture: Image, scale: int) -> bool:
+    return picture[..., 0].size * scale * scale <= MAX_OUTPUT
+
+
 def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> list[BlurLevel]:
-    method = config.degradations.resize
-    return working_levels(crop, config.sigmas, lr_size=config.lr_size, blur_at=config.blur_at, method=method)
+    options = config.degradations
+    return working_levels(
+        crop, config.sigmas, lr_size=config.lr_size, blur_at=config.blur_at, method=options.resize, quantize=options.quantize
+    )

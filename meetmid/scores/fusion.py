@@ -21,6 +21,7 @@ from meetmid.config import Order, Pairing, Rule, Select
 from meetmid.errors import ConfigError, InputError
 from meetmid.scores import kernels
 from meetmid.scores.kernels import Rows, Weights
+from meetmid.templates.pool import allocate
 
 Scores = NDArray[np.float32]
 Templates = NDArray[Any]
@@ -31,14 +32,14 @@ BLOCK = 64 * 2**20
 
 @dataclass(frozen=True)
 class Side:
-    """One side: templates of pictures (I, S, M, D), weights (I, S, M) float64 with 0 = absent, grouped into entries.
+    """One side: templates of pictures (I, S, M, D), weights (I, S, M) with 0 = absent, grouped into entries.
 
     Entry e owns pictures first[e] .. first[e + 1]; their hypotheses are pooled. ``means`` (S, D) are subtracted on the
     fly, or, with ``per_vector``, every template's own mean over its components (Pearson).
     """
 
     templates: Templates
-    weights: NDArray[np.float64]
+    weights: NDArray[Any]
     first: NDArray[np.int64]
     means: NDArray[np.float32] | None = None
     per_vector: bool = False
@@ -61,7 +62,7 @@ class Side:
         if self.per_vector:
             block = block - block.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
         pooled = block.transpose(1, 0, 2, 3).reshape(scales, -1, length)
-        return pooled, self.weights[start:stop].transpose(1, 0, 2).reshape(scales, -1)
+        return pooled, self.weights[start:stop].transpose(1, 0, 2).reshape(scales, -1).astype(np.float64)
 
     def rows(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
         """Entries start..stop as zero-padded unit rows (n, R, D up to 16), their weights (n, R) and the rows' scales (R,)."""
@@ -83,11 +84,11 @@ class Side:
         flat[:, :used] = weights.reshape(stop - start, used)
         return out, flat, numbers
 
-    def added(self, per_scale: bool) -> Side:
-        """T_add (eq. 4): the weighted sum over all hypotheses, or over those of each scale."""
+    def added(self, per_scale: bool, limit: int) -> Side:
+        """T_add (eq. 4): the weighted sum over all hypotheses, or over those of each scale; mapped beyond ``limit`` bytes."""
         _, scales, _, length = self.templates.shape
         groups = scales if per_scale else 1
-        sums = np.zeros((len(self), groups, 1, length), np.float32)
+        sums = np.asarray(allocate((len(self), groups, 1, length), limit))
         present = np.zeros((len(self), groups, 1))
         for entry in range(len(self)):
             templates, weights = self.hypotheses(entry)
@@ -106,7 +107,7 @@ class Side:
 
     def totals(self) -> NDArray[np.float64]:
         """Total weight of every entry."""
-        per_picture = self.weights.sum(axis=(1, 2))
+        per_picture = self.weights.sum(axis=(1, 2), dtype=np.float64)
         return np.array([per_picture[a:b].sum() for a, b in pairwise(self.first)])
 
     def entry_bytes(self) -> int:
@@ -185,8 +186,8 @@ def fuse(
     takes part, templates then fuse per scale and the scales' scores are averaged. ``select="best"`` first reduces every
     probe to its best hypothesis (section 3.3 of the paper).
 
-    ``add``: S_add as a ``"sum"``, a ``"mean"``, or ``"auto"``: the sum where all entries of that side have the same number
-    of hypotheses (total weight), else the mean. An entry without hypotheses gives NaN. ``out`` receives a single result.
+    ``add``: S_add as a ``"sum"``, a ``"mean"``, or ``"auto"``: the sum where all entries of that side that have hypotheses
+    have equally many (total weight), else the mean. An entry without hypotheses gives NaN. ``out`` receives a single result.
     Raises InputError for arrays and ConfigError for rules that do not fit.
     """
     pairs = [(probe, gallery)] if rules is None else list(rules)
@@ -194,8 +195,13 @@ def fuse(
         check_rules(*pair)
     if precision not in ("auto", "float32"):
         raise ConfigError(f"precision expects 'auto' or 'float32' in this version, got {precision!r}")
-    if pairing not in get_args(Pairing) or order not in get_args(Order) or add not in get_args(Add):
-        raise ConfigError(f"unknown pairing, order or add: {pairing!r}, {order!r}, {add!r}")
+    for name, value, kind in (
+        ("pairing", pairing, Pairing), ("order", order, Order), ("select", select, Select), ("add", add, Add)
+    ):
+        if value not in get_args(kind):
+            raise ConfigError(f"{name} expects one of {', '.join(get_args(kind))}, got {value!r}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads expects at least 1, got {threads}")
     p = _side(probe_templates, probe_weights, "probe")
     g = _side(gallery_templates, gallery_weights, "gallery")
     if p.templates.shape[1] != g.templates.shape[1] or p.templates.shape[3] != g.templates.shape[3]:
@@ -228,7 +234,7 @@ def fuse_sides(
     """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of padded rows are held per side."""
     if select == "best":
         p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
-    plan = _Plan(pairing, order, add, threads or os.cpu_count() or 1, block)
+    plan = _Plan(pairing, order, _is_mean(p, add), _is_mean(g, add), threads or os.cpu_count() or 1, block)
     return [_fuse(p, g, a, b, plan) for a, b in rules]
 
 
@@ -236,41 +242,40 @@ def fuse_sides(
 class _Plan:
     pairing: Pairing
     order: Order
-    add: Add
+    mean_p: bool
+    mean_g: bool
     threads: int
     block: int
 
 
 def _fuse(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan) -> Scores:
     if probe == "T_concat":
-        return _concat(p.added(per_scale=True), g.added(per_scale=True))
+        return _concat(p.added(per_scale=True, limit=plan.block), g.added(per_scale=True, limit=plan.block))
     if plan.pairing == "same_scale" and "T_add" in (probe, gallery):
         alone = replace(plan, pairing="all")
         scores = [_fuse(p.at_scale(s), g.at_scale(s), probe, gallery, alone) for s in range(p.templates.shape[1])]
         present = np.sum([~np.isnan(s) for s in scores], axis=0)
         total = np.sum([np.nan_to_num(s.astype(np.float64)) for s in scores], axis=0)
         return np.where(present > 0, total / np.maximum(present, 1), np.nan).astype(np.float32)
-    p = p.added(per_scale=False) if probe == "T_add" else p
-    g = g.added(per_scale=False) if gallery == "T_add" else g
+    p = p.added(per_scale=False, limit=plan.block) if probe == "T_add" else p
+    g = g.added(per_scale=False, limit=plan.block) if gallery == "T_add" else g
     if plan.order == "gallery_first":
-        return _reduce(p, g, probe, gallery, plan)
-    return np.ascontiguousarray(_reduce(g, p, gallery, probe, plan).T)
+        return _reduce(p, g, probe, gallery, plan.mean_p, plan.mean_g, plan)
+    return np.ascontiguousarray(_reduce(g, p, gallery, probe, plan.mean_g, plan.mean_p, plan).T)
 
 
 def _is_mean(side: Side, add: Add) -> bool:
     if add != "auto":
         return add == "mean"
     totals = side.totals()
-    return bool(len(totals) and (totals != totals[0]).any())
+    return len(np.unique(totals[totals > 0])) > 1
 
 
-def _reduce(a: Side, b: Side, outer: Rule, inner: Rule, plan: _Plan) -> Scores:
+def _reduce(a: Side, b: Side, outer: Rule, inner: Rule, mean_a: bool, mean_b: bool, plan: _Plan) -> Scores:
     """Outer rule over a's hypotheses of the inner rule over b's, block by block."""
     out = np.full((len(a), len(b)), np.nan, np.float32)
     step_a, step_b = (max(1, plan.block // max(1, side.entry_bytes())) for side in (a, b))
-    options = (
-        plan.pairing == "same_scale", inner == "S_max", outer == "S_max", _is_mean(b, plan.add), _is_mean(a, plan.add)
-    )
+    options = (plan.pairing == "same_scale", inner == "S_max", outer == "S_max", mean_b, mean_a)
     with ThreadPoolExecutor(plan.threads) as pool:
         for first_b in range(0, len(b), step_b):
             rows_b, weights_b, scale_b = b.rows(first_b, first_b + step_b)
@@ -309,7 +314,7 @@ class BestHypothesis:
 
     def keep(self, p: Side) -> NDArray[np.float64]:
         """The weights of ``p`` with only the selected hypotheses left, at weight 1."""
-        weights = np.zeros_like(p.weights)
+        weights = np.zeros(p.weights.shape)
         for entry, (scale, pooled) in enumerate(self.index):
             if scale >= 0:
                 picture, hypothesis = divmod(int(pooled), p.weights.shape[2])
@@ -323,6 +328,7 @@ def best_hypothesis(p: Side, g: Side, block: int = BLOCK) -> BestHypothesis:
     pooled = p.weights.shape[2] * p.depth
     index = np.full((len(p), 2), -1, np.int64)
     similarity = np.full(len(p), -np.inf)
+    chosen = np.zeros(len(p), np.int64)
     nearest = np.full(len(p), -1, np.int64)
     step = max(1, block // max(1, g.entry_bytes()))
     for first in range(0, len(g), step):
@@ -334,7 +340,8 @@ def best_hypothesis(p: Side, g: Side, block: int = BLOCK) -> BestHypothesis:
             kernels.row_maxima(rows_p[0], rows_g, weights_g, best, where)
             best[weights_p[0] == 0] = -np.inf
             row = int(np.argmax(best))
-            if best[row] > similarity[entry]:
+            tied = best[row] == similarity[entry] > -np.inf and row < chosen[entry]
+            if best[row] > similarity[entry] or tied:
                 similarity[entry], nearest[entry] = best[row], first + where[row, 0]
-                index[entry] = divmod(row, pooled)
+                chosen[entry], index[entry] = row, divmod(row, pooled)
     return BestHypothesis(index, np.where(nearest >= 0, similarity, np.nan).astype(np.float32), nearest)

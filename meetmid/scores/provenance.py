@@ -73,9 +73,9 @@ def decompose(
                 _merged_norm(rows[part.any(axis=1)], probe_rule) * _merged_norm(columns[part.any(axis=0)], gallery_rule)
             )
         if order == "gallery_first":
-            share += _chosen(product, part, mass_g, gallery_rule, probe_rule)
+            share += _chosen(product, part, mass_p, mass_g, gallery_rule, probe_rule)
         else:
-            share += _chosen(product.T, part.T, mass_p, probe_rule, gallery_rule).T
+            share += _chosen(product.T, part.T, mass_g, mass_p, probe_rule, gallery_rule).T
     total = share.sum()
     share = share / total if abs(total) > 1e-12 else share
     masked = np.where(taking_part & (share != 0), similarity, -np.inf)
@@ -98,10 +98,14 @@ def _merged_norm(vectors: Vectors, rule: Rule) -> float:
     return max(float(np.linalg.norm(vectors.sum(axis=0))), 1e-12) if rule == "T_add" else 1.0
 
 
-def _chosen(product: Vectors, part: NDArray[np.bool_], mass: Vectors, inner: Rule, outer: Rule) -> Vectors:
-    """What each pair adds to the score when ``inner`` reduces axis 1 and ``outer`` then reduces axis 0."""
+def _chosen(
+    product: Vectors, part: NDArray[np.bool_], mass_outer: Vectors, mass_inner: Vectors, inner: Rule, outer: Rule
+) -> Vectors:
+    """What each pair adds to the score when ``inner`` reduces axis 1 and ``outer`` then reduces axis 0, S_add as a mean."""
     if inner == "S_add":
-        product = product / np.maximum((part * mass).sum(axis=1, keepdims=True), 1e-12)
+        product = product / np.maximum((part * mass_inner).sum(axis=1, keepdims=True), 1e-12)
+    if outer == "S_add":
+        product = product / np.maximum(mass_outer[part.any(axis=1)].sum(), 1e-12)
     open_pairs = np.where(part, product, -np.inf)
     keep = np.zeros_like(part)
     if inner == outer == "S_max":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ class MeanAccumulator:
         self._total = np.zeros((scales, length), np.int64)
         self._mass = np.zeros(scales, np.int64)
 
-    def add(self, templates: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
+    def add(self, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         """Add one picture's templates (S, N, D) with weights (S, N)."""
         fixed = np.rint(templates.astype(np.float64) * FIXED_POINT).astype(np.int64)
         counts = weights.astype(np.int64)
@@ -37,7 +38,7 @@ class MeanAccumulator:
         return (self._total / (mass * FIXED_POINT)).astype(np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReferenceMeans:
     """Mean templates of a cohort per side and scale, learned once and used for any number of probes.
 
@@ -82,5 +83,5 @@ class ReferenceMeans:
                     header["matcher"], tuple(int(s) for s in data["scales"]), data["probe"], data["gallery"],
                     header["conditions"],
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(f"{os.fspath(path)}: expected reference means written by meetmid, got {error}") from error

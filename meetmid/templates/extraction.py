@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import Normalize
 from meetmid.errors import ModelError
-from meetmid.resize import Image, ResizeFilter, resize
+from meetmid.resize import Image, ResizeFilter, resize, rounded
 from meetmid.runtime.sessions import BATCH, Network, check_contract
 
 
@@ -24,11 +24,20 @@ class Hypothesis(NamedTuple):
 class TemplateNetwork:
     """A matcher network with its card; shared by threads, pickled without its session."""
 
-    def __init__(self, network: Network, *, flip: bool, normalize: Normalize, method: ResizeFilter = "bicubic") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        flip: bool,
+        normalize: Normalize,
+        method: ResizeFilter = "bicubic",
+        quantize: bool = False,
+    ) -> None:
         card = network.card
         if card.task != "matcher":
             raise ModelError(f"matcher expects a model whose task is 'matcher', {card.name!r} is a {card.task}")
-        self.network, self._flip, self._normalize, self._method = network, flip, normalize, method
+        self.network, self._flip, self._normalize = network, flip, normalize
+        self._method, self._quantize = method, quantize
         self._length = card.contract.template_length
 
     @property
@@ -38,7 +47,7 @@ class TemplateNetwork:
             self._length = check_contract(self.network.card)
         return self._length
 
-    def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float64]) -> int:
+    def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
         """Fill ``templates`` (S, N, D) slot by slot and set ``weights`` (S, N) to 0 where a template is unusable.
 
         Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
@@ -52,9 +61,10 @@ class TemplateNetwork:
                 waiting = []
         return dropped + (self._flush(waiting, templates, weights) if waiting else 0)
 
-    def _flush(self, waiting: list[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float64]) -> int:
+    def _flush(self, waiting: list[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
         size = self.network.card.contract.size
-        rows = self.raw(np.stack([resize(h.picture, size, method=self._method) for h in waiting]))
+        inputs = [rounded(resize(h.picture, size, method=self._method), self._quantize) for h in waiting]
+        rows = self.raw(np.stack(inputs))
         dropped = 0
         for hypothesis, row in zip(waiting, rows, strict=True):
             usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12

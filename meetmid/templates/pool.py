@@ -32,16 +32,16 @@ def allocate(shape: tuple[int, ...], limit: int) -> NDArray[np.float32]:
         return np.memmap(file, np.float32, "r+", shape=shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TemplatePool:
     """Templates of many pictures, grouped into entries.
 
-    ``templates`` (I, S, N, D) float32, uncentred; ``weights`` (I, S, N) float64, 0 = absent; ``first`` (E + 1,) the pictures
+    ``templates`` (I, S, N, D) float32, uncentred; ``weights`` (I, S, N) float32, 0 = absent; ``first`` (E + 1,) the pictures
     of entry e are first[e] .. first[e + 1].
     """
 
     templates: NDArray[np.float32]
-    weights: NDArray[np.float64]
+    weights: NDArray[np.float32]
     first: NDArray[np.int64]
 
     @classmethod
@@ -49,5 +49,5 @@ class TemplatePool:
         """Room for entries with ``counts`` pictures each, ``shape`` = (S, N, D)."""
         first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         pictures = int(first[-1])
-        return cls(allocate((pictures, *shape), limit), np.zeros((pictures, *shape[:2])), first)
+        return cls(allocate((pictures, *shape), limit), allocate((pictures, *shape[:2]), limit // 8), first)
 

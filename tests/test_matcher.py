@@ -1,0 +1,282 @@
+"""The whole pipeline on tiny real networks: the same bits whatever the order, the threads, the memory and the process."""
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import meetmid
+from meetmid.config import MatchConfig
+from meetmid.errors import Cancelled, ConfigError, InputError, ModelError
+from meetmid.faces.alignment import TEMPLATES
+from meetmid.faces.crops import cut, given_faces
+from meetmid.gallery.store import Gallery
+from meetmid.scores.fusion import fuse
+
+
+@pytest.fixture
+def probes(face):
+    return [face(k, 18 + k) for k in range(4)]
+
+
+@pytest.fixture
+def portraits(face):
+    return [face(k, 60) for k in range(5)]
+
+
+def same(a, b):
+    return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+
+
+def pooled(matcher, pictures, gallery):
+    """One entry's uncentred templates (1, S, N, D) and weights, hypotheses of all its pictures side by side."""
+    side, _ = matcher.sides(pictures, gallery, matcher.config)
+    templates, weights = side.hypotheses(0)
+    return templates[None], weights[None]
+
+
+def test_pictures_and_an_enrolled_gallery_give_the_same_bits(small, probes, portraits, tmp_path):
+    with small() as matcher:
+        result = matcher.match(probes, portraits)
+        assert result.scores.shape == (4, 5)
+        assert np.isfinite(result.scores).all()
+        gallery = matcher.enroll(portraits, path=tmp_path / "g")
+        assert same(matcher.match(probes, gallery), result)
+        assert same(matcher.match(probes, Gallery.open(tmp_path / "g")), result)
+        want = [
+            fuse(*[t[0] for t in (pooled(matcher, [p], gallery), (np.array(gallery.pool.templates),))], add="mean",
+                 probe_weights=pooled(matcher, [p], gallery)[1], gallery_weights=gallery.pool.weights)[0] for p in probes
+        ]
+        assert same(result, want)
+
+
+def test_neither_order_nor_company_nor_threads_nor_memory_change_a_bit(small, probes, portraits):
+    with small(threads=1) as matcher:
+        want = matcher.match(probes, portraits).scores
+        rows, columns = [2, 0, 3, 1], [4, 1, 0, 3, 2]
+        mixed = matcher.match([probes[k] for k in rows], [portraits[k] for k in columns])
+        assert same(mixed, want[rows][:, columns])
+        assert same(matcher.match(probes[2], portraits[3]), want[2:3, 3:4])
+        matcher._memory = 4096  # far below what is allowed: everything is mapped and the blocks hold one entry
+        assert isinstance(matcher.enroll(portraits).pool.templates, np.memmap)
+        assert same(matcher.match(probes, portraits), want)
+    for options in ({"threads": 2}, {"threads": None}, {"memory_limit": 128 * 2**20}):
+        with small(**options) as matcher:
+            assert same(matcher.match(probes, portraits), want)
+
+
+def test_a_path_has_the_same_template_in_any_selection(small, portraits):
+    paths = (("gblur",), ("gauss_noise", "downup"), ("speckle",))
+    with small(paths=paths) as matcher:
+        whole = matcher.enroll(portraits).pool.templates
+    with small(paths=(paths[2],)) as matcher:
+        alone = matcher.enroll(portraits).pool.templates
+    assert same(alone[:, 1:, 0], whole[:, 1:, 2])
+    assert same(alone[:, 0], whole[:, 0])
+
+
+def test_eight_callers_share_one_matcher(small, probes, portraits):
+    with small() as matcher:
+        want = matcher.match(probes, portraits)
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(lambda _: matcher.match(probes, portraits), range(8)))
+    assert all(same(r, want) for r in results)
+
+
+def test_another_process_gives_the_same_bits(small, probes, portraits, tmp_path):
+    with small() as matcher:
+        want = matcher.match(probes, portraits)
+        (tmp_path / "in").write_bytes(pickle.dumps((matcher, probes, portraits)))
+    script = (
+        "import pickle, sys, numpy as np\n"
+        "m, p, g = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "np.save(sys.argv[2], m.match(p, g).scores)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "in"), str(tmp_path / "out.npy")], check=True)
+    assert same(np.load(tmp_path / "out.npy"), want)
+
+
+def test_close_releases_and_the_next_use_opens_again(small, probes, portraits):
+    matcher = small()
+    want = matcher.match(probes, portraits)
+    matcher.close()
+    assert matcher.network.network._session is None
+    assert all(n._session is None for n in matcher.hallucinator.networks.values())
+    assert same(matcher.match(probes, portraits), want)
+    matcher.close()
+
+
+def test_a_group_is_one_subject_whose_hypotheses_are_pooled(small, face, tmp_path):
+    for k in range(2):
+        folder = tmp_path / "portraits" / "anna"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(face(k, 48)).save(folder / f"{k}.png")
+    Image.fromarray(face(2, 48)).save(tmp_path / "portraits" / "bert.png")
+    groups = [[face(10, 20), face(11, 22)], face(12, 20)]
+    for rules in (("S_add", "S_max"), ("T_add", "T_add"), ("T_concat", "T_concat"), ("S_max", "S_add")):
+        with small(fusion=rules) as matcher:
+            result = matcher.match(groups, tmp_path / "portraits")
+            assert result.gallery_ids == ("anna", "bert.png")
+            assert result.scores.shape == (2, 2)
+            single = matcher.enroll([face(k, 48) for k in range(3)]).pool
+            pairs = [(single.templates[a:b], single.weights[a:b]) for a, b in ((0, 2), (2, 3))]
+            g = [(np.concatenate(t, axis=1)[None], np.concatenate(w, axis=1)[None]) for t, w in pairs]
+            some = matcher.enroll(face(0, 48))
+            p = [pooled(matcher, pictures, some) for pictures in (groups[0], groups[1:])]
+            for i, j in np.ndindex(2, 2):
+                want = fuse(p[i][0], g[j][0], rules=[rules], probe_weights=p[i][1], gallery_weights=g[j][1], add="mean")[0]
+                assert result.scores[i, j] == want[0, 0]
+
+
+def test_the_best_portrait_of_a_group_may_count_alone(small, face, probes):
+    alone = [face(0, 48), face(1, 50), face(2, 48), b"broken"]
+    for rules in (("S_add", "S_max"), ("T_add", "T_add"), ("T_concat", "T_concat")):
+        with small(fusion=rules) as matcher:
+            single = matcher.match(probes, alone).scores
+        with small(fusion=rules, portraits="max") as matcher:
+            result = matcher.match(probes, [[*alone[:2], b"broken"], alone[2], alone[3:]])
+            assert same(result.scores[:, 0], single[:, :2].max(axis=1))
+            assert same(result.scores[:, 1:], single[:, 2:])
+            best = int(single[1, :2].argmax())
+            found = result.explain(1, 0)
+            assert found.score == single[1, best]
+            assert sum(share for _, share in found.gallery_shares) == pytest.approx(1)
+            shown = dict(matcher.show_gallery(alone[best]))
+            assert same(found.gallery_picture, shown[found.gallery])
+
+
+def test_broken_probes_cost_their_rows_only(small, face, portraits, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    good = [face(k, 20) for k in range(7)]
+    text, gone = tmp_path / "text.jpg", tmp_path / "gone.png"
+    batch = [good[0], text, *good[1:4], np.zeros((5, 5), np.float32), *good[4:6], gone, good[6]]
+    bad = [1, 5, 8]
+    with small() as matcher:
+        want = matcher.match(good, portraits)
+        result = matcher.match(batch, portraits)
+        assert np.isnan(result.scores[bad]).all()
+        assert same(np.delete(result.scores, bad, axis=0), want)
+        assert [result.probe_status[k] == "ok" for k in range(10)] == [k not in bad for k in range(10)]
+        assert [side for side, _, _ in result.failed] == ["probe"] * 3
+        for (_, name, reason), word in zip(result.failed, ("something else", "float32", "readable"), strict=True):
+            assert name in result.probe_ids
+            assert word in reason
+        assert np.isnan(result.probe_size[bad]).all()
+        assert [len(row) for row in matcher.identify(batch, portraits, k=3)] == [0 if k in bad else 3 for k in range(10)]
+        columns = matcher.match(good[:2], [portraits[0], b"broken", [portraits[1], b"broken"], []])
+        assert np.isnan(columns.scores).all(axis=0).tolist() == [False, True, False, True]
+        assert same(columns.scores[:, [0, 2]], want.scores[:2, :2])
+        assert columns.gallery_status[2].startswith("ok: 1 of 2 pictures")
+        assert columns.gallery_status[3] == "no pictures"
+    with small(errors="raise") as matcher, pytest.raises(InputError, match=r"probe 1: .*something else"):
+        matcher.match([good[0], (tmp_path / "text.jpg").read_bytes()], portraits)
+    with small(errors="raise") as matcher, pytest.raises(InputError, match="gallery 0"):
+        matcher.match(good[0], [b"broken"])
+
+
+def test_templates_that_are_zero_are_never_scored(small, face, make_matcher, tmp_path):
+    black = np.zeros((20, 20, 3), np.uint8)
+    with small(matcher=make_matcher(tmp_path / "blind", mean=[0.0] * 3, std=[1.0] * 3)) as matcher:
+        result = matcher.match([face(1, 20), black], [black, face(2, 48)])
+        assert np.isnan(result.scores).tolist() == [[False, False], [True, True]]  # noise makes a black portrait usable
+        assert result.probe_status == ("ok", "every template was zero or not finite")
+        assert any("dropped" in w for w in result.warnings)
+        assert same(result.scores[:1, 1:], matcher.match(face(1, 20), face(2, 48)))
+
+
+def test_sides_that_cannot_be_used(small, face):
+    with small() as matcher:
+        for probe, gallery in (([], [face(1)]), ([face(1, 20)], []), ("/nowhere", face(1))):
+            with pytest.raises(InputError):
+                matcher.match(probe, gallery)
+        with pytest.raises(InputError, match="k expects"):
+            matcher.identify(face(1, 20), face(1), k=0)
+        with pytest.raises(ConfigError, match="keys"):
+            matcher.match(face(1, 20), face(1), faces={"probes": "crop"})
+        with pytest.raises(ConfigError, match="per side"):
+            matcher.match(face(1, 20), face(1), faces=np.zeros((1, 4)))
+        result = matcher.match(face(1, 20), face(1), faces={"probe": "detect"})
+        assert "no face finder" in result.probe_status[0]
+
+
+def test_progress_is_reported_and_cancels(small, probes, portraits):
+    seen = []
+    with small(progress=lambda *step: seen.append(step)) as matcher:
+        want = matcher.match(probes, portraits)
+        steps = [(k, 4, "probe") for k in (1, 2, 3, 4)] + [(k, 5, "gallery") for k in (1, 2, 3, 4, 5)] + [(1, 1, "scores")]
+        assert seen == steps
+        for stage, total in (("probe", 4), ("gallery", 5), ("scores", 1)):
+            with pytest.raises(Cancelled, match=f"during {stage} at 1 of {total}"):
+                matcher.match(probes, portraits, progress=lambda done, total, now, stop=stage: now != stop)
+        assert same(matcher.match(probes, portraits), want)
+
+
+@pytest.mark.parametrize("kind", ["boxes", "points"])
+def test_given_faces_are_cut_and_matched(small, face, kind):
+    scenes = {"probe": [face(1, 90), face(2, 80)], "gallery": [face(3, 200), face(4, 210)]}
+    if kind == "boxes":
+        hints = {side: [np.array([[12, 14, 40, 44 + k]], float) for k in range(2)] for side in scenes}
+    else:
+        template = TEMPLATES["arcface-112"].scaled(112, 112)
+        hints = {side: [(template * (0.4 + k / 9) + 9)[None] for k in range(2)] for side in scenes}
+    with small(crop="box" if kind == "boxes" else "arcface5") as matcher:
+        got = matcher.match(scenes["probe"], scenes["gallery"], faces=hints)
+        crops = {
+            side: [cut(image, given_faces(hint)[0], how=matcher.config.crop, template=TEMPLATES["arcface-112"])
+                   for image, hint in zip(scenes[side], hints[side], strict=True)]
+            for side in scenes
+        }
+        assert same(got, matcher.match(crops["probe"], crops["gallery"]))
+        mixed = matcher.match(crops["probe"], scenes["gallery"], faces={"gallery": hints["gallery"]})
+        assert same(mixed, got)
+
+
+def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
+    probes = [face(1, 20), face(2, 16)[:, :12], b"broken", face(3, 20), face(4, 6)]
+    with small(lr_size=None) as matcher:
+        seen = []
+        result = matcher.match(probes, portraits, progress=lambda *step: seen.append(step))
+        assert sum(stage == "gallery" for *_, stage in seen) == 3 * len(portraits)
+        for k, probe in enumerate(probes):
+            assert same(result.scores[k : k + 1], matcher.match([probe], portraits))
+        assert result.explain(1, 2).gallery_picture.ndim == 3
+        for call in (lambda: matcher.enroll(portraits), lambda: matcher.show_gallery(portraits[0])):
+            with pytest.raises(ConfigError, match="native"):
+                call()
+        assert np.isnan(matcher.match([b"broken"], portraits).scores).all()
+    with small(lr_size=None, resolution_matching=False) as matcher:
+        assert same(matcher.match(probes, matcher.enroll(portraits)), matcher.match(probes, portraits))
+
+
+def test_identify_ranks_and_fusion_overrides(small, probes, portraits):
+    for fusion in (("S_max", "S_max"), ("T_add", "S_max"), ("T_concat", "T_concat")):
+        with small(fusion=fusion) as matcher:
+            assert (matcher.config.probe_rule, matcher.config.gallery_rule) == fusion
+            scores = matcher.match(probes, portraits).scores
+            for row, hits in zip(scores, matcher.identify(probes, portraits, k=4), strict=True):
+                assert [h.index for h in hits] == list(np.argsort(-row, kind="stable")[:4])
+                assert [h.score for h in hits] == [float(row[h.index]) for h in hits]
+    with pytest.raises(ConfigError, match="both sides"):
+        small(fusion=("T_concat", "S_max"))
+
+
+def test_wrong_construction_is_refused(small, tiny):
+    for options, error in (
+        ({"threads": 0}, ConfigError), ({"memory_limit": 2**20}, ConfigError), ({"colour": "rgb"}, ConfigError),
+        ({"centering": "mean"}, ConfigError), ({"scales": (3,)}, ModelError), ({"matcher": "/nowhere"}, ModelError),
+    ):
+        with pytest.raises(error):
+            small(**options)
+    with pytest.raises(ConfigError, match="presets are"):
+        meetmid.Matcher("best", matcher=tiny)
+
+
+def test_lists_in_a_configuration_are_as_good_as_tuples(small, probes, portraits):
+    lists = {"scales": [2, 4], "sigmas": [0.0, 0.5, 1.0], "paths": [["gblur"], ["gauss_noise", "downup"]]}
+    with small(**lists) as matcher, small() as plain:
+        assert matcher.config == plain.config == MatchConfig.from_dict(matcher.config.to_dict())
+        assert same(matcher.match(probes, portraits), plain.match(probes, portraits))

@@ -1,0 +1,65 @@
+"""Presets run; plans count what is really run."""
+
+import numpy as np
+import pytest
+
+import meetmid
+from meetmid.runtime.sessions import Network
+
+
+@pytest.fixture
+def probes(face):
+    return [face(k, 18 + k) for k in range(4)]
+
+
+@pytest.fixture
+def portraits(face):
+    return [face(k, 60) for k in range(5)]
+
+
+@pytest.mark.parametrize("name", list(meetmid.PRESETS))
+def test_presets_run(name, tiny, tiny_family, face):
+    options = {"matcher": tiny, "hallucinator": tiny_family, "work_size": 32, "paths": ["gblur", ("downup", "shear")]}
+    if name in ("fast", "balanced"):
+        options["centering"] = "none"
+    result = meetmid.match(face(1, 24), face(2, 60), preset=name, device="cpu", **options)
+    assert result.scores.shape == (1, 1)
+    assert result.config.preset == name
+    assert np.isfinite(result.scores).all() or name == "paper-set"
+    assert result.models["tiny"].startswith("sha256")
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"flip": True}, {"resolution_matching": False}, {"draws_per_node": 2}, {"identity": False}, {"scales": ()}
+], ids=str)
+def test_the_plan_counts_what_is_really_run(small, probes, portraits, options, monkeypatch):
+    counted = {"matcher": 0, "hallucinator": 0}
+    run = Network.run
+
+    def counting(self, pictures):
+        counted[self.card.task] += len(pictures)
+        return run(self, pictures)
+
+    with small(**options) as matcher:
+        plan = matcher.plan(4, 5, measure=False)
+        monkeypatch.setattr(Network, "run", counting)
+        matcher.match(probes, portraits)
+        gallery = matcher.enroll(portraits)
+    assert counted["matcher"] == plan.probe_templates + 2 * plan.gallery_templates
+    assert counted["hallucinator"] == plan.super_resolutions
+    assert plan.gallery_bytes == gallery.pool.templates.nbytes
+    present = [(gallery.pool.weights[0] > 0).sum(), plan.probe_templates / (4 * (2 if matcher.config.flip else 1))]
+    assert plan.similarities == 4 * 5 * np.prod(present)
+    gmac = 0.001 * (plan.probe_templates + plan.gallery_templates + plan.super_resolutions)
+    assert plan.flops == pytest.approx(2e9 * gmac + 2 * 24 * plan.similarities)
+    assert plan.seconds is None
+    assert "super-resolutions" in str(plan)
+
+
+def test_a_measured_plan_and_shown_hypotheses(small, face):
+    with small() as matcher:
+        assert matcher.plan(2, 2).seconds > 0
+        shown = matcher.show_probe(face(1, 100))
+        assert [(w.scale, w.sigma) for w, _ in shown] == [(1, 0), *((s, b) for s in (2, 4) for b in (0, 0.5, 1))]
+        assert [p.shape[0] for _, p in shown] == [48] + [24] * 3 + [48] * 3
+        assert len(matcher.show_gallery(face(2, 60))) == 3 + 2 * 2
