@@ -20,8 +20,9 @@ from meetmid.evaluation import rank1_hits
 from meetmid.gallery.paths import format_path, select_paths
 from meetmid.scores.fusion import fuse_sides
 
-PROBE_SLOTS = {1: (0,), 2: (0, 3, 7), 4: (0, 3, 7)}
-"""Blur slots kept per scale; the ladder's slots are the distinct levels, about 13 of 16."""
+SCALES = (2, 4)
+PROBE_SLOTS = ((0,), (0, 3, 7), (0, 3, 7))
+"""Blur slots kept at 1x, 2x and 4x: of the distinct levels, about 13 of 16, those of sigma 0, 0.4 and about 0.67."""
 
 
 def hits(runs: list, paths: list[int], rules: tuple[str, str]) -> int:
@@ -30,8 +31,8 @@ def hits(runs: list, paths: list[int], rules: tuple[str, str]) -> int:
     for subjects, mates, gallery, probes in runs:
         for pool in probes.values():
             keep_p = np.zeros(pool.weights.shape[1:])
-            for scale, slots in PROBE_SLOTS.items():
-                keep_p[{1: 0, 2: 1, 4: 2, 8: 3}[scale], list(slots)] = 1.0
+            for scale, slots in enumerate(PROBE_SLOTS):
+                keep_p[scale, list(slots)] = 1.0
             keep_g = np.zeros(gallery.weights.shape[1:])
             keep_g[0, 0] = 1.0
             keep_g[1:3, paths] = 1.0
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/ladder"))
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "balanced.csv")
     args = parser.parse_args()
-    runs = [pools(m, [24, 16], args.paths, "selection", args.people, args.probes_each, args.cache) for m in args.matcher]
+    runs = [pools(m, [24, 16], args.paths, "selection", args.people, args.probes_each, args.cache, SCALES) for m in args.matcher]
     names = ["undegraded", *(format_path(p) for p in select_paths(args.paths) if p)]
     trials = sum(len(mates) * len(probes) for _, mates, _, probes in runs)
     rows: list[dict[str, object]] = []

@@ -30,12 +30,19 @@ SCALES = (2, 4, 8)
 
 
 def pools(
-    matcher: str, sizes: list[int], paths: str, part: str, people: int, probes_each: int, cache: Path
+    matcher: str,
+    sizes: list[int],
+    paths: str,
+    part: str,
+    people: int,
+    probes_each: int,
+    cache: Path,
+    scales: tuple[int, ...] = SCALES,
 ) -> tuple[list[str], list[str], TemplatePool, dict[int, TemplatePool]]:
     """Subjects of the gallery and of the probes, gallery templates, probe templates by size."""
     gallery_side, probe_side = pictures(part, people, probes_each)
     chosen = ((), *(p for p in select_paths(paths) if p))
-    config = MatchConfig(faces="crop", paths=chosen, identity=True, scales=SCALES, keep_crops=False)
+    config = MatchConfig(faces="crop", paths=chosen, identity=True, scales=scales, keep_crops=False)
     with Matcher(config=config, matcher=matcher) as lifted:
         template = lifted.card.contract.alignment
         key = f"{lifted.card.sha256} {[n.card.sha256 for n in lifted.hallucinator.networks.values()]} {part} {people}"

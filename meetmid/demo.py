@@ -78,12 +78,9 @@ def run_demo(folder: Path, *, preset: str = "balanced", device: str = "auto", si
 
 def pipeline_figure(matcher: Matcher, portrait: NDArray[np.uint8], probe: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One picture of the idea: the probe lifted on the left of the sheet's rows, the portrait lowered below it."""
-    rows: list[tuple[NDArray[np.uint8], str, bool]] = [(probe, f"probe as caught, {probe.shape[1]} px", False)]
-    rows += [(picture, str(what), what.scale > 1) for what, picture in matcher.show_probe(probe)]
-    rows = rows[:8]
-    shown = [(portrait, f"portrait, {portrait.shape[1]} px", False)]
-    shown += [(picture, str(what), False) for what, picture in matcher.show_gallery(portrait)]
-    rows += [(np.full((4, 4, 3), 250, np.uint8), "", False)] * (8 - len(rows)) + shown[:16]
+    lifted = [(picture, f"probe {what}", what.scale > 1) for what, picture in matcher.show_probe(probe)][:8]
+    lowered = [(picture, f"portrait {what}", False) for what, picture in matcher.show_gallery(portrait)][:16]
+    rows = lifted + [(np.full((4, 4, 3), 250, np.uint8), "", False)] * (8 - len(lifted)) + lowered
     pictures, labels, marks = zip(*rows, strict=True)
     title = "meetmid: the probe is lifted (first row), the portrait is lowered (rows below)"
     return contact_sheet(pictures, labels, title=title, columns=8, synthetic=marks)
