@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,26 +62,30 @@ def load(source: Source, *, color: Color = "rgb") -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
     name = describe(source)
-    if isinstance(source, Image.Image):
-        return _from_pil(source, name)
     try:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else open(os.fspath(source), "rb")  # noqa: SIM115
+        if isinstance(source, Image.Image):
+            return _from_pil(source, name)
+        with _opened(source, name) as stream, Image.open(stream) as image:
+            return _from_pil(image, name)
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: expected a picture (JPEG, PNG, TIFF, WebP, ...), got something else") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: expected at most {MAX_PIXELS} pixels, got a decompression bomb") from error
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise InputError(f"{name}: expected a whole picture, got a damaged or truncated file ({error})") from error
+
+
+def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
+    try:
+        return io.BytesIO(source) if isinstance(source, bytes) else open(os.fspath(source), "rb")
     except TypeError:
         raise InputError(
             f"a picture is a path, bytes, a PIL image or an array, got {type(source).__name__}"
         ) from None
     except OSError as error:
         raise InputError(f"{name}: expected a readable picture file, got {error.strerror or error}") from error
-    with stream:
-        try:
-            with Image.open(stream) as image:
-                return _from_pil(image, name)
-        except UnidentifiedImageError as error:
-            raise InputError(f"{name}: expected a picture (JPEG, PNG, TIFF, WebP, ...), got something else") from error
-        except Image.DecompressionBombError as error:
-            raise InputError(f"{name}: expected at most {MAX_PIXELS} pixels, got a decompression bomb") from error
-        except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-            raise InputError(f"{name}: expected a whole picture, got a damaged or truncated file ({error})") from error
 
 
 def _from_pil(image: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
@@ -102,7 +106,7 @@ def _from_pil(image: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
         grey = ((values + 128) // 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
-        layer = upright.convert("RGBA")
+        layer = (upright.convert("LA") if upright.mode == "La" else upright).convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
     return np.array(upright.convert("RGB"), dtype=np.uint8)
 
@@ -138,17 +142,18 @@ def entries(side: Any, *, ids: Sequence[str] | None = None, what: str = "images"
         return found
     if len(ids) != len(found):
         raise InputError(f"ids: expected {len(found)} names, one per entry of {what}, got {len(ids)}")
-    if len(set(ids)) != len(ids):
+    names = [str(name) for name in ids]
+    if len(set(names)) != len(names):
         raise InputError("ids: expected distinct names, got some twice")
-    return [Entry(str(name), entry.sources) for name, entry in zip(ids, found, strict=True)]
+    return [Entry(name, entry.sources) for name, entry in zip(names, found, strict=True)]
 
 
 def _listed(side: Any, what: str) -> list[Entry]:
     if isinstance(side, str | os.PathLike):
         path = Path(side)
-        if path.is_dir():
+        if os.path.isdir(path):
             return _directory(path)
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError(f"{what}: expected a picture or a directory, {path} does not exist")
         return [Entry(path.name, (side,))]
     if isinstance(side, Sequence) and not isinstance(side, bytes):
@@ -161,7 +166,7 @@ def _listed(side: Any, what: str) -> list[Entry]:
 def _item(item: Any, index: str) -> Entry:
     if isinstance(item, str | os.PathLike):
         path = Path(item)
-        return Entry(path.name, _files(path) if path.is_dir() else (item,))
+        return Entry(path.name, _files(path) if os.path.isdir(path) else (item,))
     if isinstance(item, Sequence) and not isinstance(item, bytes):
         paths = [p for p in item if isinstance(p, str | os.PathLike)]
         return Entry(Path(paths[0]).name if paths else index, tuple(item))
@@ -196,6 +201,7 @@ def _directory(path: Path) -> list[Entry]:
 def _files(path: Path) -> tuple[Path, ...]:
     """The pictures of a sub-directory; empty where it cannot be read, which the batch records as a failure."""
     try:
-        return tuple(p for p in sorted(path.iterdir()) if p.is_file() and p.suffix.lower() in SUFFIXES)
+        children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
+        return tuple(p for p in children if p.is_file() and p.suffix.lower() in SUFFIXES)
     except OSError:
         return ()

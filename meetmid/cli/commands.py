@@ -59,8 +59,22 @@ def _print_ranks(names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> 
         print(f"{name}: " + (", ".join(f"{c.id} {c.score:.4f}" for c in candidates) or "no score"))
 
 
+def _check_request(options: argparse.Namespace, *endings: str) -> None:
+    """Refuse before the work what could only fail after it."""
+    if options.k < 1:
+        raise InputError(f"-k expects at least 1, got {options.k}")
+    if not options.output:
+        return
+    path = Path(options.output)
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path}: this is saved as {', '.join(endings)}, got {path.suffix or 'no ending'!r}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: expected a folder that exists, got {path.parent}")
+
+
 def match(options: argparse.Namespace) -> int:
     """``meetmid match``."""
+    _check_request(options, ".csv", ".npz", ".json")
     with _matcher(options) as matcher:
         result = matcher.match(options.probes, _gallery(options.gallery))
         if options.output:
@@ -94,10 +108,9 @@ def enroll(options: argparse.Namespace) -> int:
 
 def identify(options: argparse.Namespace) -> int:
     """``meetmid identify``."""
+    _check_request(options, ".csv", ".json")
     with _matcher(options) as matcher:
         result = matcher.match(options.probes, _gallery(options.gallery))
-    if options.k < 1:
-        raise InputError(f"-k expects at least 1, got {options.k}")
     ranks = result.rank(options.k)
     if options.output:
         _save_ranks(Path(options.output), result.probe_ids, ranks)
@@ -109,14 +122,12 @@ def _save_ranks(path: Path, names: Sequence[str], ranks: Sequence[Sequence[Candi
     if path.suffix.lower() == ".json":
         lists = {name: [asdict(c) for c in candidates] for name, candidates in zip(names, ranks, strict=True)}
         path.write_text(json.dumps(lists, indent=1), encoding="utf-8")
-    elif path.suffix.lower() == ".csv":
+    else:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["probe", "rank", "id", "score"])
             for name, candidates in zip(names, ranks, strict=True):
                 writer.writerows([name, c.rank, c.id, c.score] for c in candidates)
-    else:
-        raise InputError(f"{path}: candidates are saved as .csv or .json")
 
 
 def degrade(options: argparse.Namespace) -> int:

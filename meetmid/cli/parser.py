@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from meetmid import __version__
 from meetmid.cli import commands
@@ -98,10 +99,17 @@ def _matcher_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml")
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--memory-limit", type=float, default=1.0, metavar="GIB", help="beyond the models (default 1)")
+    parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--errors", choices=("record", "raise"), default="record")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _gib(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def _pictures_out(parser: argparse.ArgumentParser) -> None:

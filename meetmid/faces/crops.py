@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from meetmid.config import Crop
 from meetmid.errors import InputError
 from meetmid.faces.alignment import AlignmentTemplate, align
+from meetmid.images import MAX_PIXELS
 
 BOX_FACTOR = 1.3
 """The detector's box is enlarged about its centre by this factor (Grm et al. 2023, section 4.1)."""
@@ -76,13 +77,15 @@ def cut_box(image: NDArray[np.uint8], box: tuple[float, float, float, float], *,
     """Cut ``box`` enlarged x 1.3 about its centre, at native resolution, edges replicated where it leaves the picture.
 
     ``square`` expands the short side first; otherwise the crop keeps the box's shape and is squashed by later resizes, as
-    in the paper. Raises InputError when the enlarged box does not touch the picture.
+    in the paper. Raises InputError when the enlarged box does not touch the picture or is absurdly large.
     """
     x, y, w, h = box
     centre_x, centre_y = x + w / 2, y + h / 2
     if square:
         w = h = max(w, h)
     width, height = max(1, round(w * BOX_FACTOR)), max(1, round(h * BOX_FACTOR))
+    if width * height > MAX_PIXELS:
+        raise InputError(f"the face box {box} is larger than any picture ({MAX_PIXELS} pixels)")
     left, top = round(centre_x - width / 2), round(centre_y - height / 2)
     rows, columns = image.shape[:2]
     if left >= columns or top >= rows or left + width <= 0 or top + height <= 0:

@@ -68,7 +68,9 @@ class Scrfd:
     2022), from an ONNX file or from a published pack that insightface fetches when it is named."""
 
     def __init__(self, model: str, *, is_pack: bool, device: str = "cpu", size: int = 640, threshold: float = 0.5) -> None:
-        self._arguments = {"model": model, "is_pack": is_pack, "device": device, "size": size, "threshold": threshold}
+        self._arguments: dict[str, Any] = {
+            "model": model, "is_pack": is_pack, "device": device, "size": size, "threshold": threshold
+        }
         self._model: Any = None
         self._lock = threading.Lock()
         if not is_pack and not Path(model).is_file():
@@ -81,9 +83,9 @@ class Scrfd:
         self.__init__(**state)  # type: ignore[misc]
 
     def _open(self) -> Any:
-        from meetmid.runtime.sessions import PROVIDERS, import_onnxruntime
+        from meetmid.runtime.sessions import import_onnxruntime, make_session
 
-        runtime = import_onnxruntime()
+        import_onnxruntime()  # a broken one is told from an absent insightface
         try:
             from insightface.model_zoo import scrfd
         except ImportError as error:
@@ -94,12 +96,12 @@ class Scrfd:
         path = self._arguments["model"]
         if self._arguments["is_pack"]:
             path = _pack_detector(str(path))
-        kind = str(self._arguments["device"]).partition(":")[0]
-        provider = PROVIDERS.get(kind, PROVIDERS["cpu"])
-        session = runtime.InferenceSession(str(path), providers=[provider])
+        session = make_session(Path(path), "scrfd", device=self._arguments["device"])
+        if len(session.get_outputs()) not in (6, 9, 10, 15):
+            raise ModelError(f"detector scrfd: {path} is no SCRFD (expected 6, 9, 10 or 15 outputs)")
         model = scrfd.SCRFD(model_file=str(path), session=session)
         side = self._arguments["size"]
-        model.prepare(-1, input_size=(side, side), det_thresh=self._arguments["threshold"])
+        model.prepare(0, input_size=(side, side), det_thresh=self._arguments["threshold"])  # 0: keep the session's device
         return model
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:

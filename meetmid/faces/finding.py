@@ -74,6 +74,8 @@ def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> lis
         return [[faces or default] * len(entry.sources) for entry in entries]
     if isinstance(faces, Mapping):
         return [_per_entry(faces.get(entry.id, default), entry) for entry in entries]
+    if not hasattr(faces, "__len__"):
+        raise ConfigError(f"faces expects a mode, an array, or one item per entry, got {type(faces).__name__}")
     is_array = isinstance(faces, np.ndarray)
     if len(entries) == 1 and len(entries[0].sources) == 1 and (is_array or len(faces) != 1):
         return [[faces]]

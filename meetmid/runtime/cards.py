@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -48,6 +49,12 @@ CONTRACTS: dict[str, Contract] = {
 """Input contracts of well-known families, for ``meetmid.models.add(..., like=NAME)``."""
 
 
+_REQUIRED: dict[str, tuple[type, ...]] = {
+    "name": (str,), "task": (str,), "file": (str,), "sha256": (str,), "license": (str,), "contract": (dict,),
+}
+_OPTIONAL: dict[str, tuple[type, ...]] = {"family": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,)}
+
+
 @dataclass(frozen=True)
 class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
@@ -64,6 +71,15 @@ class ModelCard:
     gmac: float = 0.0
     means: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if self.task not in get_args(Task):
+            raise ModelError(f"model {self.name!r}: task expects one of {get_args(Task)}, got {self.task!r}")
+        if self.task == "matcher" and (min(self.contract.size) < 1 or not self.contract.alignment):
+            raise ModelError(
+                f"matcher {self.name!r}: its contract needs a size (height, width) and an alignment ({', '.join(ALIGNMENTS)}), "
+                f"got {self.contract.size} and {self.contract.alignment!r}"
+            )
 
     def verify(self) -> None:
         """Raise ModelError unless the file is there and its SHA-256 is the card's."""
@@ -98,15 +114,14 @@ def read_card(path: Path) -> ModelCard:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"cannot read the model card {path}: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # not TOML, or not UTF-8
         raise ModelError(f"{path} is not valid TOML: {error}") from error
-    for key, kind in (("name", str), ("task", str), ("file", str), ("sha256", str), ("license", str), ("contract", dict)):
-        if not isinstance(data.get(key), kind):
-            raise ModelError(f"{path}: expected a {kind.__name__} under {key!r}, got {data.get(key)!r}")
-    if data["task"] not in get_args(Task):
-        raise ModelError(f"{path}: task expects one of {get_args(Task)}, got {data['task']!r}")
+    for key, kinds in (_REQUIRED | _OPTIONAL).items():
+        if (key in _REQUIRED or key in data) and not isinstance(data.get(key), kinds):
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise ModelError(f"{path}: expected a {expected} under {key!r}, got {data.get(key)!r}")
     means = data.get("means", {}).get("file")
-    known = {"name", "task", "file", "sha256", "license", "contract", "family", "summary", "gmac"}
+    known = {*_REQUIRED, *_OPTIONAL} - {"means"}
     return ModelCard(
         name=data["name"], task=data["task"], path=path.parent / data["file"], sha256=data["sha256"].lower(),
         license=data["license"], contract=make_contract(data["contract"], source=str(path)),
@@ -122,26 +137,41 @@ def make_contract(values: dict[str, Any], *, base: Contract | None = None, sourc
     if unknown:
         raise ModelError(f"{source}: unknown contract keys {unknown}; known are {sorted(Contract.__dataclass_fields__)}")
     changes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    for key, value in changes.items():
+        if not _alike(value, getattr(base, key)):
+            raise ModelError(f"{source}: {key} expects a value such as {getattr(base, key)!r}, got {value!r}")
     contract = replace(base, **changes)
     if contract.channels not in ("rgb", "bgr"):
         raise ModelError(f"{source}: channels expects 'rgb' or 'bgr', got {contract.channels!r}")
-    if len(contract.mean) != 3 or len(contract.std) != 3 or min(contract.std) <= 0:
+    if not min(contract.std) > 0:
         raise ModelError(f"{source}: mean and std expect three numbers (std > 0), got {contract.mean}, {contract.std}")
-    if len(contract.size) != 2 or min(contract.size) < 0:
-        raise ModelError(f"{source}: size expects (height, width), got {contract.size}")
+    if contract.size != (0, 0) and min(contract.size) < 1:
+        raise ModelError(f"{source}: size expects (height, width), or (0, 0) for any, got {contract.size}")
+    if contract.scale < 1 or contract.template_length < 0:
+        raise ModelError(
+            f"{source}: scale expects at least 1 and template_length at least 0, got {contract.scale} and "
+            f"{contract.template_length}"
+        )
     if contract.alignment and contract.alignment not in ALIGNMENTS:
         raise ModelError(f"{source}: alignment expects one of {ALIGNMENTS}, got {contract.alignment!r}")
     return contract
+
+
+def _alike(value: Any, example: Any) -> bool:
+    """Whether ``value`` has the kind of ``example``: a string, an integer, or as many numbers (floats take integers)."""
+    if not isinstance(example, tuple):
+        return type(value) is type(example)
+    kinds = (int, float) if isinstance(example[0], float) else (int,)
+    return isinstance(value, tuple) and len(value) == len(example) and all(type(v) in kinds for v in value)
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-        return f'"{escaped}"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # the escapes of JSON are those of TOML
     if isinstance(value, int | float):
-        return repr(value)
+        return repr(float(value) if isinstance(value, float) else value)  # numpy's floats show their type
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     raise ModelError(f"a card holds strings, numbers, booleans and lists, got {type(value).__name__}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,15 @@ def _shipped_folder() -> Path:
 
 def list_models() -> list[ModelCard]:
     """Every card that can be named, shipped ones first."""
-    cards = []
+    return list(_cards())
+
+
+def _cards() -> Iterator[ModelCard]:
+    """Shipped cards first, each read when it is asked for: a damaged one of the user's hides none before it."""
     for root in (_shipped_folder(), user_folder()):
-        if root.is_dir():
-            cards += [read_card(path) for path in sorted(root.glob("*/card.toml"))]
-    return cards
+        for path in sorted(root.glob("*/card.toml")):
+            if not path.parent.name.startswith("."):
+                yield read_card(path)
 
 
 def get_model(name: str | os.PathLike[str]) -> ModelCard:
@@ -43,11 +49,12 @@ def get_model(name: str | os.PathLike[str]) -> ModelCard:
             f"{path} {problem}. A matcher's input contract is never guessed: register the file once with "
             f"meetmid.models.add({str(path)!r}, name='mine', like='arcface') (contracts: {', '.join(CONTRACTS)})"
         )
-    cards = list_models()
-    for card in cards:
+    known = []
+    for card in _cards():
         if card.name == str(name):
             return card
-    raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(card.name for card in cards)}, or a path")
+        known.append(card.name)
+    raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(known)}, or a path")
 
 
 def get_family(name: str, scales: tuple[int, ...]) -> dict[int, ModelCard]:
@@ -92,19 +99,19 @@ def add_model(
     if like not in CONTRACTS:
         raise ModelError(f"unknown contract {like!r}; known are {', '.join(CONTRACTS)}")
     name = name or source.stem
-    if not name or name in (".", "..") or any(c in name for c in '/\\:*?"<>|'):
-        raise ModelError(f"a model name expects letters, digits, '-', '_' and '.', got {name!r}")
-    if any(card.name == name and card.path.parent.parent == _shipped_folder() for card in list_models()):
+    if not re.fullmatch(r"\w[\w.-]*", name) or name.endswith(".onnx"):
+        raise ModelError(f"a model name expects letters, digits, '-', '_' and '.', and no ending .onnx, got {name!r}")
+    if any(read_card(path).name == name for path in _shipped_folder().glob("*/card.toml")):
         raise ModelError(f"{name!r} is the name of a model that is shipped with the library; choose another")
     values = make_contract(contract, base=CONTRACTS[like])
-    digest = file_sha256(source)
-    card = ModelCard(name, task, source, digest, license, values)  # type: ignore[arg-type]
-    length = check_contract(card)
     root = user_folder()
     root.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=root))
     try:
         shutil.copyfile(source, aside / "model.onnx")
+        digest = file_sha256(aside / "model.onnx")
+        card = ModelCard(name, task, aside / "model.onnx", digest, license, values)  # type: ignore[arg-type]
+        length = check_contract(card)
         table = {key: getattr(values, key) for key in values.__dataclass_fields__}
         table["template_length"] = length
         write_card(aside / "card.toml", {

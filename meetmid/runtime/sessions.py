@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from meetmid.errors import DeviceError, ModelError
 from meetmid.runtime.cards import ModelCard
+from meetmid.runtime.facts import ask_driver
 
 LOG = logging.getLogger("meetmid")
 PROVIDERS = {
@@ -38,8 +39,9 @@ class Device:
     @classmethod
     def parse(cls, text: str) -> Device:
         """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``."""
-        kind, _, index = text.partition(":")
-        if (kind != "auto" and kind not in PROVIDERS) or (index and not index.isdigit()):
+        kind, colon, index = text.partition(":")
+        indexed = kind not in ("auto", "cpu") and index.isdecimal()
+        if (kind != "auto" and kind not in PROVIDERS) or (colon and not indexed):
             raise DeviceError(f"device expects auto, {', '.join(PROVIDERS)} or cuda:N, got {text!r}")
         return cls(kind, int(index or 0))
 
@@ -61,11 +63,10 @@ def import_onnxruntime() -> Any:
 def nvidia_gpu_present() -> bool:
     """Whether the NVIDIA driver is there and reports at least one GPU."""
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        _, gpus, _ = ask_driver()
     except OSError:
         return False
-    count = ctypes.c_int(0)
-    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    return gpus > 0
 
 
 def _providers(runtime: Any, device: Device) -> list[Any]:
@@ -92,6 +93,11 @@ def open_session(card: ModelCard, *, device: str = "auto", threads: int | None =
     """Verify the file's hash and open it. Raises ModelError for the file and DeviceError when a device asked for by name
     is not the one the session really uses."""
     card.verify()
+    return make_session(card.path, card.name, device=device, threads=threads)
+
+
+def make_session(path: Path, name: str, *, device: str, threads: int | None = None) -> Any:
+    """Open an ONNX file whose content is not vouched for by a card; raises as :func:`open_session`."""
     runtime = import_onnxruntime()
     wanted = Device.parse(device)
     providers = _providers(runtime, wanted)
@@ -104,15 +110,15 @@ def open_session(card: ModelCard, *, device: str = "auto", threads: int | None =
     if len(providers) > 1 and hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
     try:
-        session = runtime.InferenceSession(str(card.path), options, providers=providers)
+        session = runtime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:
         if len(providers) > 1 and wanted.kind != "auto":
-            raise DeviceError(f"device {device!r} refused model {card.name!r}: {error}; run `meetmid doctor`") from error
-        raise ModelError(f"onnxruntime cannot load model {card.name!r} ({card.path}): {error}") from error
+            raise DeviceError(f"device {device!r} refused model {name!r}: {error}; run `meetmid doctor`") from error
+        raise ModelError(f"onnxruntime cannot load model {name!r} ({path}): {error}") from error
     session.disable_fallback()
     used = session.get_providers()[0]
     if wanted.kind == "auto" and used == PROVIDERS["cpu"] and nvidia_gpu_present():
-        LOG.warning("an NVIDIA GPU is there but onnxruntime uses the CPU for %s; run `meetmid doctor`", card.name)
+        LOG.warning("an NVIDIA GPU is there but onnxruntime uses the CPU for %s; run `meetmid doctor`", name)
     if wanted.kind not in ("auto", "cpu") and used != PROVIDERS[wanted.kind]:
         raise DeviceError(f"device {device!r} was asked for, but onnxruntime used {used}; run `meetmid doctor`")
     return session
@@ -172,7 +178,7 @@ class Network:
             return result.astype(np.float32, copy=False)
 
         if source.shape and source.shape[0] == 1:
-            return np.concatenate([call(batch[i : i + 1]) for i in range(len(batch))])
+            return np.concatenate([self._checked(call, batch[i : i + 1]) for i in range(len(batch))])
         return self._checked(call, batch)
 
     def _checked(

@@ -78,13 +78,9 @@ def _tile(a: Rows, i: int, b: Rows, j: int, out: Rows) -> None:
 
 
 @numba.njit(**_strict)
-def similarities(a: Rows, b: Rows, out: Rows) -> None:
-    """All dot products of padded unit rows: ``out`` (len(a), len(b)), lengths multiples of 4."""
-    tile = np.empty((TILE, TILE), np.float32)
-    for i in range(0, a.shape[0], TILE):
-        for j in range(0, b.shape[0], TILE):
-            _tile(a, i, b, j, tile)
-            out[i : i + TILE, j : j + TILE] = tile
+def _absent(weights: Weights, start: int) -> bool:
+    """Whether a tile's four rows all have weight 0, so that nothing of it is ever read."""
+    return weights[start] <= 0 and weights[start + 1] <= 0 and weights[start + 2] <= 0 and weights[start + 3] <= 0
 
 
 @numba.njit(**_strict)
@@ -115,10 +111,14 @@ def reduce_pairs(
         for g in range(b.shape[0]):
             outer_best, outer_total, outer_mass = -np.inf, 0.0, 0.0
             for i in range(0, a.shape[1], TILE):
+                if _absent(weight_a[p], i):
+                    continue
                 best[:] = -np.inf
                 total[:] = 0.0
                 mass[:] = 0.0
                 for j in range(0, b.shape[1], TILE):
+                    if _absent(weight_b[g], j):
+                        continue
                     _tile(a[p], i, b[g], j, tile)
                     for y in range(TILE):
                         for x in range(TILE):
@@ -150,6 +150,8 @@ def row_maxima(a: Rows, b: NDArray[np.float32], weight_b: Weights, best: Weights
     for i in range(0, a.shape[0], TILE):
         for g in range(b.shape[0]):
             for j in range(0, b.shape[1], TILE):
+                if _absent(weight_b[g], j):
+                    continue
                 _tile(a, i, b[g], j, tile)
                 for y in range(TILE):
                     for x in range(TILE):

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meetmid.runtime import doctor, repair
-from meetmid.runtime.doctor import Command, Facts, Finding, judge
+from meetmid.runtime import facts as seen
+from meetmid.runtime import repair
+from meetmid.runtime.doctor import Command, Finding, judge
+from meetmid.runtime.facts import Facts
 
 PIP = (sys.executable, "-m", "pip")
 REINSTALL_GPU = (*PIP, "install", "--force-reinstall", "--no-deps", "onnxruntime-gpu==1.31.1")
@@ -218,7 +220,7 @@ def test_missing_libraries_are_read_from_loader_messages() -> None:
         "with error: libcudnn.so.9: cannot open shared object file\nFailed to load cublas64_13.dll: not found\n"
         "Failed to load library /x/libonnxruntime_providers_cuda.so with error: undefined symbol: cuInit"
     )
-    assert doctor.missing_libraries(text) == ("cublas64_13.dll", "libcublasLt.so.13", "libcudnn.so.9")
+    assert seen.missing_libraries(text) == ("cublas64_13.dll", "libcublasLt.so.13", "libcudnn.so.9")
 
 
 # --- the real thing ---------------------------------------------------------------------------------------------------
@@ -227,15 +229,15 @@ def test_missing_libraries_are_read_from_loader_messages() -> None:
 def test_tiny_model_runs() -> None:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(doctor.tiny_model(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(seen.tiny_model(), providers=["CPUExecutionProvider"])
     (result,) = session.run(None, {"x": np.array([1.5, -2.0], np.float32)})
-    assert len(doctor.tiny_model()) == 61
+    assert len(seen.tiny_model()) == 61
     np.testing.assert_array_equal(result, np.array([3.0, -4.0], np.float32))
 
 
 def test_tiny_model_is_valid() -> None:
     onnx = pytest.importorskip("onnx")
-    onnx.checker.check_model(onnx.load_from_string(doctor.tiny_model()), full_check=True)
+    onnx.checker.check_model(onnx.load_from_string(seen.tiny_model()), full_check=True)
 
 
 def test_this_environment_is_sound_and_nothing_is_imported() -> None:
@@ -268,7 +270,7 @@ def test_fake_clash_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "onnxruntime").mkdir()
     (tmp_path / "onnxruntime" / "__init__.py").touch()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    facts = doctor.gather()
+    facts = seen.gather()
     assert facts.runtimes == {"onnxruntime": "1.0", "onnxruntime-gpu": "1.1"}
     assert facts.damaged == ("onnxruntime/gone.so",)
     assert facts.runtime_hollow
@@ -300,16 +302,16 @@ def test_modules_that_crash_hang_or_raise_are_facts(tmp_path: Path, monkeypatch:
     (tmp_path / "numba.py").write_text("import time; time.sleep(60)")
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('two\\nlines')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert doctor._ask("opencv")["opencv_error"].startswith("the process died with exit status ")
-    assert doctor._ask("runtime") == {"runtime_error": "ImportError: two lines"}
-    monkeypatch.setattr(doctor, "PROBE_SECONDS", 1.0)
-    assert doctor._ask("numba") == {"numba_error": "no answer within 1 s"}
+    assert seen._ask("opencv")["opencv_error"].startswith("the process died with exit status ")
+    assert seen._ask("runtime") == {"runtime_error": "ImportError: two lines"}
+    monkeypatch.setattr(seen, "PROBE_SECONDS", 1.0)
+    assert seen._ask("numba") == {"numba_error": "no answer within 1 s"}
 
 
 def test_folders_of_the_caller_do_not_shadow_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('shadow')")
     monkeypatch.chdir(tmp_path)
-    assert "opencv_version" in doctor._ask("opencv")
+    assert "opencv_version" in seen._ask("opencv")
 
 
 # --- repair -----------------------------------------------------------------------------------------------------------

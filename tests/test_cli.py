@@ -1,0 +1,193 @@
+"""Every command, its output and its exit code, on tiny real models."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import meetmid
+from meetmid.cli import main
+from meetmid.cli.bar import Bar
+
+MODEL = ["--matcher", "small", "--centering", "set", "--faces", "crop", "-q", "--device", "cpu"]
+
+
+@pytest.fixture
+def folders(tmp_path: Path, face, make_matcher, tiny_family: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """probes/ and gallery/ with ten faces each, three probes broken; the matcher "small" is registered."""
+    monkeypatch.chdir(tmp_path)
+    card = make_matcher(tmp_path / "made")
+    meetmid.models.add(card.path, name="small", like="arcface", size=[32, 32], license="MIT")
+    for side in ("probes", "gallery"):
+        (tmp_path / side).mkdir()
+        for k in range(10):
+            picture = Image.fromarray(face(k, 20 if side == "probes" else 64))
+            picture.save(tmp_path / side / f"{k}.png")
+    (tmp_path / "probes" / "2.png").write_bytes(b"this is no picture")
+    (tmp_path / "probes" / "5.png").write_bytes((tmp_path / "probes" / "4.png").read_bytes()[:200])
+    (tmp_path / "probes" / "7.png").write_bytes(b"")
+    return tmp_path
+
+
+@pytest.fixture
+def generators(tiny_family: str) -> list[str]:
+    return ["--hallucinator", tiny_family]
+
+
+def test_three_broken_of_ten_probes_lose_nothing(folders: Path, generators: list[str], capsys) -> None:
+    assert main(["match", "probes", "gallery", "-o", "scores.csv", *MODEL, *generators]) == 1
+    with open("scores.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["probe", "status", *(f"{k}.png" for k in range(10))]
+    assert rows[1] == ["", "gallery status", *["ok"] * 10]
+    good = [row for row in rows[2:] if row[1] == "ok"]
+    bad = {row[0]: row for row in rows[2:] if row[1] != "ok"}
+    assert len(good) == 7
+    assert all(np.isfinite([float(v) for v in row[2:]]).all() for row in good)
+    assert set(bad) == {"2.png", "5.png", "7.png"}
+    assert all(row[2:] == [""] * 10 for row in bad.values())
+    assert "expected a picture" in bad["2.png"][1]
+    assert "truncated" in bad["5.png"][1]
+    shown = capsys.readouterr()
+    assert "2.png: no score" in shown.out
+    assert "failed probe 5.png" in shown.err
+
+
+@pytest.mark.parametrize("name", ["r.npz", "r.json"])
+def test_results_can_be_read_back(folders: Path, generators: list[str], name: str) -> None:
+    main(["match", "probes", "gallery", "-o", name, *MODEL, *generators])
+    result = meetmid.MatchResult.load(name)
+    assert result.scores.shape == (10, 10)
+    assert np.isnan(result.scores[[2, 5, 7]]).all()
+    assert result.probe_status[2] != "ok"
+
+
+def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators: list[str], capsys) -> None:
+    for name in ("2.png", "5.png", "7.png"):
+        (folders / "probes" / name).unlink()
+    assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 0
+    assert "enrolled 10 of 10" in capsys.readouterr().out
+    assert main(["identify", "probes", "store", "-k", "3", "-o", "hits.json", *MODEL, *generators]) == 0
+    assert main(["identify", "probes", "gallery", "-k", "3", "-o", "hits.csv", *MODEL, *generators]) == 0
+    hits = json.loads(Path("hits.json").read_text())
+    with open("hits.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    flat = [(p, str(c["rank"]), c["id"], c["score"]) for p, found in hits.items() for c in found]
+    assert [(r["probe"], r["rank"], r["id"], float(r["score"])) for r in rows] == flat
+    assert len(flat) == 21
+
+
+def test_match_explains_the_best_candidates(folders: Path, generators: list[str]) -> None:
+    assert main(["match", "probes", "gallery", "--explain", "why.png", *MODEL, *generators]) == 1
+    with Image.open("why.png") as sheet:
+        assert sheet.width > 500
+        assert "synthetic" in sheet.text["Comment"] or "Comment" not in sheet.text
+
+
+def test_degrade_writes_pictures_and_a_sheet(folders: Path) -> None:
+    command = ["degrade", "gallery/0.png", "--paths", "len=1+identity", "-o", "out", "--sheet", "sheet.png"]
+    assert main(command) == 0
+    assert len(list(Path("out").glob("*.png"))) == 12
+    with Image.open("out/gblur.png") as picture:
+        expected = meetmid.degrade("gallery/0.png", "gblur")
+        assert (np.array(picture) == expected).all()
+    assert Path("sheet.png").stat().st_size > 1000
+
+
+def test_hallucinate_marks_what_it_writes(folders: Path, generators: list[str]) -> None:
+    command = ["hallucinate", "probes/0.png", "--scale", "2", "4", "--levels", "3", "-o", "out", "--sheet", "s.png"]
+    assert main([*command, *generators, "--device", "cpu"]) == 0
+    names = sorted(path.name for path in Path("out").glob("*.png"))
+    assert len(names) == 6
+    assert all(name.startswith("synthetic-") for name in names)
+    with Image.open(Path("out") / names[0]) as picture:
+        assert picture.size == (48, 48)
+        assert picture.text["Comment"].startswith("synthetic")
+
+
+def test_plan_counts_what_a_match_costs(folders: Path, generators: list[str], capsys) -> None:
+    assert main(["plan", "650", "130", "--preset", "paper", *MODEL[:2], *generators, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "570,570" in shown
+    assert "31,200" in shown
+    assert main(["plan", "1", "1", "--all", *MODEL[:2], *generators, "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.count("expected seconds here") == len(meetmid.PRESETS)
+
+
+def test_models_are_listed_shown_and_added(folders: Path, capsys) -> None:
+    assert main(["models"]) == 0
+    assert "small" in capsys.readouterr().out
+    assert main(["models", "show", "small"]) == 0
+    assert 'name = "small"' in capsys.readouterr().out
+    assert main(["models", "add", "made/model.onnx", "--as", "other"]) == 3  # 112 px is not what it takes
+    assert main(["models", "add"]) == 2
+
+
+def test_doctor_examines_this_environment(capsys) -> None:
+    assert main(["doctor"]) == 0
+    shown = capsys.readouterr().out
+    assert "onnxruntime" in shown
+    assert "error" not in shown.split()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["match", "nowhere", "gallery", *MODEL], 2, "nowhere does not exist"),
+        (["match", "probes", "gallery", *MODEL, "--fusion", "S_add"], 2, "PROBE_RULE,GALLERY_RULE"),
+        (["match", "probes", "gallery", *MODEL, "--fusion", "T_concat,S_max"], 2, "T_concat needs both sides"),
+        (["match", "probes", "gallery", *MODEL, "-o", "x.txt"], 2, "saved as .csv, .npz or .json"),
+        (["match", "probes", "gallery", *MODEL, "--memory-limit", "0.001"], 2, "memory_limit expects at least"),
+        (["match", "probes", "gallery", "--matcher", "nobody"], 3, "unknown model 'nobody'"),
+        (["match", "probes", "gallery", *MODEL[:-1], "abacus"], 3, "device expects auto"),
+        (["match", "probes", "gallery", *MODEL, "--detector", "yunet:none.onnx"], 3, "none.onnx does not exist"),
+        (["degrade", "gallery/0.png", "--paths", "melt", "--sheet", "s.png"], 2, "melt"),
+        (["degrade", "gallery/0.png"], 2, "nothing to write"),
+        (["hallucinate", "probes/2.png", "--sheet", "s.png"], 2, "expected a picture"),
+    ],
+)
+def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, message, capsys) -> None:
+    if command[0] == "match":
+        command = [*command, *generators]
+    assert main(command) == code
+    assert message in capsys.readouterr().err
+
+
+def test_usage_errors_exit_with_two(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["match"])
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+def test_the_bar_is_drawn_on_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    Bar()(1, 2, "probe")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    bar = Bar()
+    bar(1, 2, "probe")
+    bar(2, 2, "probe")
+    shown = capsys.readouterr().err
+    assert "1/2" in shown
+    assert shown.endswith("2/2      0 s left\n")
+
+
+def test_the_demo_matches_six_faces_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    pytest.importorskip("insightface", reason="the demo uses the photograph inside the insightface package")
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "-o", "out", "--device", "cpu"]) == 0
+    assert "6 of 6 probes" in capsys.readouterr().out
+    assert {p.name for p in Path("out").iterdir()} == {"scores.csv", "result.npz", "pipeline.png", "explained.png"}
+    result = meetmid.MatchResult.load("out/result.npz")
+    assert (result.scores.argmax(axis=1) == np.arange(6)).all()
+
+
+def test_the_demo_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["demo", "-o", str(tmp_path)]) == 2
+    assert "pip install 'meetmid[insightface]'" in capsys.readouterr().err
