@@ -67,7 +67,8 @@ def _check_request(options: argparse.Namespace, *endings: str) -> None:
         return
     path = Path(options.output)
     if path.suffix.lower() not in endings:
-        raise InputError(f"{path}: this is saved as {', '.join(endings)}, got {path.suffix or 'no ending'!r}")
+        allowed = f"{', '.join(endings[:-1])} or {endings[-1]}"
+        raise InputError(f"{path}: the output is saved as {allowed}, got {path.suffix or 'no ending'!r}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: expected a folder that exists, got {path.parent}")
 
