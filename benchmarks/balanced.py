@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/ladder"))
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "balanced.csv")
     args = parser.parse_args()
-    runs = [pools(m, [24, 16], args.paths, "selection", args.people, args.probes_each, args.cache, SCALES) for m in args.matcher]
+    people = ("selection", args.people, args.probes_each)
+    runs = [pools(m, [24, 16], args.paths, *people, args.cache, SCALES) for m in args.matcher]
     names = ["undegraded", *(format_path(p) for p in select_paths(args.paths) if p)]
     trials = sum(len(mates) * len(probes) for _, mates, _, probes in runs)
     rows: list[dict[str, object]] = []

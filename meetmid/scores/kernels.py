@@ -80,7 +80,8 @@ def _tile(a: Rows, i: int, b: Rows, j: int, out: Rows) -> None:
 @numba.njit(**_strict)
 def _absent(weights: Weights, start: int) -> bool:
     """Whether a tile's four rows all have weight 0, so that nothing of it is ever read."""
-    return weights[start] <= 0 and weights[start + 1] <= 0 and weights[start + 2] <= 0 and weights[start + 3] <= 0
+    absent: bool = weights[start] <= 0 and weights[start + 1] <= 0 and weights[start + 2] <= 0 and weights[start + 3] <= 0
+    return absent
 
 
 @numba.njit(**_strict)
