@@ -1,0 +1,192 @@
+"""Which part of a picture is matched: modes, hints and their errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import meetmid
+from meetmid.config import MatchConfig
+from meetmid.errors import ConfigError, InputError
+from meetmid.faces.crops import Face, cut_box
+from meetmid.faces.finding import CROP_SIDE, find_crop, find_faces, hints_for
+from meetmid.images import Entry
+
+CONFIG = MatchConfig(crop="box")
+ALIGNMENT = "arcface-112"
+
+
+class Finder:
+    """A detector that finds what it is told and counts how often it is asked."""
+
+    def __init__(self, *faces: Face) -> None:
+        self.faces, self.asked = list(faces), 0
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        self.asked += 1
+        assert image.dtype == np.uint8
+        return self.faces
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_a_crop_is_taken_whole() -> None:
+    image = picture(400, 100)
+    found = find_crop(image, "crop", CONFIG, ALIGNMENT, None)
+    np.testing.assert_array_equal(found.picture, image)
+    assert found.native == 200
+
+
+def test_auto_takes_small_pictures_as_crops_and_searches_large_ones() -> None:
+    finder = Finder(Face((20, 20, 40, 40)))
+    assert find_crop(picture(CROP_SIDE, CROP_SIDE), "auto", CONFIG, ALIGNMENT, finder).picture.shape == (192, 192, 3)
+    assert finder.asked == 0
+    found = find_crop(picture(50, CROP_SIDE + 1), "auto", CONFIG, ALIGNMENT, finder)
+    assert finder.asked == 1
+    assert found.picture.shape == (52, 52, 3)
+    assert found.native == 40
+
+
+def test_detect_searches_small_pictures_too() -> None:
+    finder = Finder(Face((5, 5, 10, 10), score=0.9), Face((20, 20, 30, 30), score=0.9))
+    image = picture(60, 60)
+    found = find_crop(image, "detect", CONFIG, ALIGNMENT, finder)
+    np.testing.assert_array_equal(found.picture, cut_box(image, (20, 20, 30, 30), square=False))
+    assert find_crop(image, "detect", CONFIG, ALIGNMENT, Finder()) is None
+
+
+@pytest.mark.parametrize("mode", ["auto", "detect"])
+def test_a_search_without_a_finder_says_what_to_pass(mode: str) -> None:
+    with pytest.raises(InputError, match=r"a 300 x 200 px picture is larger .* detector='yunet:FILE'"):
+        find_crop(picture(200, 300), mode, CONFIG, ALIGNMENT, None)
+
+
+def test_given_boxes_and_points_need_no_finder() -> None:
+    image = picture(200, 300)
+    boxes = np.array([[10, 10, 20, 20], [100, 80, 60, 60]])
+    found = find_crop(image, boxes, CONFIG, ALIGNMENT, None)
+    np.testing.assert_array_equal(found.picture, cut_box(image, (100, 80, 60, 60), square=False))
+    points = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]]) + 30
+    aligned = find_crop(image, points, replace(CONFIG, crop="arcface5"), ALIGNMENT, None)
+    assert abs(aligned.picture.shape[0] - 112) <= 2
+    assert find_crop(image, np.zeros((0, 4)), CONFIG, ALIGNMENT, None) is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "message"),
+    [("face", "faces expects one of auto, crop, detect"), ([1, 2], "got shape"), ([900, 9, 9, 9], "outside")],
+)
+def test_bad_hints_are_input_errors(hint: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        find_crop(picture(60, 60), hint, CONFIG, ALIGNMENT, None)
+
+
+def test_colour_order_reaches_the_crop() -> None:
+    image = picture(30, 30)
+    found = find_crop(image, "crop", replace(CONFIG, color="bgr"), ALIGNMENT, None)
+    np.testing.assert_array_equal(found.picture, image[..., ::-1])
+
+
+def test_find_faces_takes_any_picture_and_any_finder() -> None:
+    face = Face((1, 2, 3, 4))
+    assert find_faces(picture(20, 20), detector=Finder(face)) == [face]
+    assert meetmid.find_faces is find_faces
+    with pytest.raises(ConfigError, match="'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got 'haar'"):
+        find_faces(picture(20, 20), detector="haar")
+    with pytest.raises(InputError, match=r"nowhere\.png"):
+        find_faces("nowhere.png", detector=Finder(face))
+
+
+# --- hints ------------------------------------------------------------------------------------------------------------
+
+ONE = [Entry("a", ("1.png",))]
+THREE = [Entry("a", ("1.png",)), Entry("b", ("2.png", "3.png")), Entry("c", ("4.png",))]
+BOX, POINTS = [1, 2, 3, 4], np.zeros((5, 2))
+
+
+def test_a_mode_holds_for_every_picture() -> None:
+    assert hints_for("crop", THREE, "auto") == [["crop"], ["crop", "crop"], ["crop"]]
+    assert hints_for(None, THREE, "auto") == [["auto"], ["auto", "auto"], ["auto"]]
+
+
+@pytest.mark.parametrize("hint", [BOX, tuple(BOX), np.array(BOX), np.array([BOX, BOX]), POINTS, POINTS.tolist(), [BOX, BOX]])
+def test_one_picture_takes_its_hint_bare(hint: object) -> None:
+    ((found,),) = hints_for(hint, ONE, "auto")
+    assert np.array_equal(found, hint)
+
+
+@pytest.mark.parametrize("hint", [[BOX], [[BOX]], [np.array(BOX)], np.array([BOX])])
+def test_one_picture_takes_a_list_of_one(hint: object) -> None:
+    ((found,),) = hints_for(hint, ONE, "auto")
+    assert np.array_equal(np.squeeze(found), BOX)
+
+
+def test_one_item_per_entry_and_per_picture_of_a_group() -> None:
+    found = hints_for([BOX, ["crop", POINTS], "detect"], THREE, "auto")
+    assert found[0] == [BOX]
+    assert found[1][0] == "crop"
+    assert found[1][1] is POINTS
+    assert found[2] == ["detect"]
+
+
+def test_one_array_for_all_pictures_of_a_group() -> None:
+    boxes = np.array([BOX])
+    found = hints_for([BOX, boxes, "crop"], THREE, "auto")
+    assert found[1][0] is boxes
+    assert found[1][1] is boxes
+    assert hints_for(["crop", "detect", "crop"], THREE, "auto")[1] == ["detect", "detect"]
+
+
+def test_arrays_are_read_row_by_row() -> None:
+    two = THREE[::2]
+    assert [h[0].tolist() for h in hints_for(np.array([BOX, BOX]), two, "auto")] == [BOX, BOX]
+    assert [h[0].shape for h in hints_for(np.zeros((2, 5, 2)), two, "auto")] == [(5, 2), (5, 2)]
+
+
+def test_a_mapping_names_entries_and_the_rest_has_the_default() -> None:
+    assert hints_for({"b": ["crop", BOX]}, THREE, "auto") == [["auto"], ["crop", BOX], ["auto"]]
+
+
+def test_counts_that_do_not_fit_are_config_errors() -> None:
+    with pytest.raises(ConfigError, match=r"one item per entry \(3\), got 2"):
+        hints_for(["crop", "crop"], THREE, "auto")
+    with pytest.raises(ConfigError, match=r"faces of 'b' expects one item per picture \(2\), got 3"):
+        hints_for(["crop", ["crop"] * 3, "crop"], THREE, "auto")
+    with pytest.raises(ConfigError, match="got int"):
+        hints_for(7, THREE, "auto")
+
+
+# --- through the Matcher ----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_keeps_pictures_without_a_face_as_failures(small, face) -> None:
+    class Second(Finder):
+        def detect(self, image: np.ndarray) -> list[Face]:
+            self.asked += 1
+            return [] if self.asked == 2 else [Face((10, 10, 40, 40))]
+
+    with small(faces="detect", detector=Second()) as matcher:
+        result = matcher.match([face(k) for k in range(3)], [face(9)])
+    assert result.probe_status == ("ok", "no face found", "ok")
+    assert np.isnan(result.scores[1]).all()
+    assert np.isfinite(result.scores[[0, 2]]).all()
+
+
+def test_boxes_per_side_reach_the_pictures(small, face) -> None:
+    large = np.zeros((300, 300, 3), np.uint8)
+    large[100:164, 120:184] = face(1)
+    box = np.array([120 + 64 * 0.15 / 1.3, 100 + 64 * 0.15 / 1.3, 64 / 1.3, 64 / 1.3])
+    with small(crop="box") as matcher:
+        cut = matcher.match([large], [face(1)], faces={"probe": [box], "gallery": "crop"})
+        whole = matcher.match([face(1)], [face(1)], faces="crop")
+        with pytest.raises(ConfigError, match="keys 'probe' and 'gallery', got"):
+            matcher.match([large], [face(1)], faces={"probes": [box]})
+        with pytest.raises(ConfigError, match="per side"):
+            matcher.match([large], [face(1)], faces=[box])
+    assert cut.probe_status == ("ok",)
+    assert cut.probe_size[0, 0] == pytest.approx(64 / 1.3)
+    np.testing.assert_allclose(cut.scores, whole.scores, atol=2e-2)
