@@ -71,8 +71,9 @@ def run_demo(folder: Path, *, preset: str = "balanced", device: str = "auto", si
     folder.mkdir(parents=True, exist_ok=True)
     result.save(files[0])
     result.save(files[1])
-    save_png(files[2], figure, synthetic=True)
-    save_png(files[3], explanation_sheet(explained, f"Best match of each {size} px probe"), synthetic=True)
+    save_png(files[2], figure, synthetic=bool(result.config.scales))
+    sheet = explanation_sheet(explained, f"Best match of each {size} px probe")
+    save_png(files[3], sheet, synthetic=any(e.synthetic for e in explained))
     return Demonstration(result, right, files)
 
 

@@ -81,7 +81,8 @@ def save_png(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, synthe
 
 def _wrap(text: str, width: int) -> list[str]:
     lines = [""]
-    for word in text.replace("+", "+ ").split():
+    words = [word[k : k + width] for word in text.replace("+", "+ ").split() for k in range(0, len(word), width)]
+    for word in words:
         joined = f"{lines[-1]} {word}".strip()
         if len(joined) <= width or not lines[-1]:
             lines[-1] = joined

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 import meetmid
 from meetmid.cli import main
 from meetmid.cli.bar import Bar
+from meetmid.demo import POINTS
 
 MODEL = ["--matcher", "small", "--centering", "set", "--faces", "crop", "-q", "--device", "cpu"]
 
@@ -147,7 +150,26 @@ def test_doctor_examines_this_environment(capsys) -> None:
         (["match", "probes", "gallery", *MODEL[:-1], "abacus"], 3, "device expects auto"),
         (["match", "probes", "gallery", *MODEL, "--detector", "yunet:none.onnx"], 3, "none.onnx does not exist"),
         (["degrade", "gallery/0.png", "--paths", "melt", "--sheet", "s.png"], 2, "melt"),
+        (["match", "probes", "gallery", *MODEL, "-o", "no/x.csv"], 2, "expected a folder that exists, got no"),
+        (["match", "probes", "gallery", *MODEL, "-k", "0"], 2, "-k expects at least 1, got 0"),
+        (["match", "probes", "gallery", *MODEL, "--errors", "raise"], 2, "probe 2.png: probes/2.png: expected a picture"),
+        (["match", "probes", "gallery", *MODEL, "--threads", "0"], 2, "threads expects at least 1"),
+        (["match", "probes", "gallery", *MODEL, "--seed", "-1"], 2, "seed expects"),
+        (["match", "probes", "gallery", *MODEL, "--reference", "no.npz"], 2, "no.npz: expected reference means"),
+        (["identify", "probes", "gallery", "-k", "0"], 2, "-k expects at least 1, got 0"),
+        (["identify", "probes", "gallery", "-o", "x.npz"], 2, "saved as .csv or .json, got '.npz'"),
+        (["enroll", "gallery", "probes"], 2, "expected a new path or an enrolled gallery, it holds something else"),
         (["degrade", "gallery/0.png"], 2, "nothing to write"),
+        (["degrade", "none.png", "--sheet", "s.png"], 2, "none.png: expected a readable picture file"),
+        (["degrade", "gallery/0.png", "--seed", "-1", "--sheet", "s.png"], 2, "seed expects"),
+        (["degrade", "gallery/0.png", "--sheet", "gallery/0.png/s.png"], 2, "gallery/0.png"),
+        (["hallucinate", "gallery/0.png", "--levels", "0", "--sheet", "s.png"], 2, "--levels expects at least 1"),
+        (["hallucinate", "gallery/0.png", "--lr-size", "-4", "--sheet", "s.png"], 2, "--lr-size expects at least 8 px"),
+        (["hallucinate", "gallery/0.png", "--scale", "3", "--sheet", "s.png"], 3, "has no [3] x model"),
+        (["plan", "-1", "5", "--matcher", "small"], 2, "plan expects counts of 0 or more"),
+        (["models", "show", "nobody"], 3, "unknown model 'nobody'"),
+        (["models", "add", "none.onnx"], 3, "none.onnx does not exist"),
+        (["models", "add", "made/model.onnx", "--like", "facenet"], 3, "unknown contract 'facenet'"),
         (["hallucinate", "probes/2.png", "--sheet", "s.png"], 2, "expected a picture"),
     ],
 )
@@ -158,11 +180,82 @@ def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, m
     assert message in capsys.readouterr().err
 
 
-def test_usage_errors_exit_with_two(capsys) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        [], ["match"], ["match", "a"], ["fly"], ["plan", "one", "2"], ["models", "burn"],
+        ["match", "a", "b", "--preset", "best"], ["match", "a", "b", "--memory-limit", "nan"],
+        ["match", "a", "b", "--memory-limit", "much"],
+    ],
+)
+def test_usage_errors_exit_with_two(command: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["match"])
+        main(command)
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def test_nothing_is_computed_for_an_output_that_cannot_be_written(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meetmid.matcher.Matcher.match", lambda *_: pytest.fail("matched before the output was checked"))
+    for verb in ("match", "identify"):
+        assert main([verb, "probes", "gallery", *MODEL, "-o", "scores.txt"]) == 2
+
+
+def test_an_enrolment_with_failures_is_listed_and_can_be_replaced(folders: Path, generators: list[str], capsys) -> None:
+    assert main(["enroll", "probes", "store", *MODEL, *generators]) == 1
+    shown = capsys.readouterr()
+    assert "enrolled 7 of 10 entries in store" in shown.out
+    assert "failed gallery 5.png" in shown.err
+    assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 0
+    assert main(["match", "gallery", "store", "-k", "1", *MODEL, *generators]) == 0
+    assert "3.png: 3.png" in capsys.readouterr().out
+
+
+def test_a_subject_with_several_pictures_is_one_row(folders: Path, generators: list[str], capsys) -> None:
+    for name in ("3.png", "4.png", "5.png"):
+        (folders / "probes" / "ann").mkdir(exist_ok=True)
+        (folders / "probes" / name).rename(folders / "probes" / "ann" / name)
+    assert main(["identify", "probes", "gallery", "-k", "1", *MODEL, *generators]) == 1
+    shown = capsys.readouterr()
+    assert "ann: " in shown.out
+    assert "failed probe ann" not in shown.err
+
+
+def test_a_broken_environment_exits_with_three(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def broken(options: object) -> int:
+        raise ImportError("no module")
+
+    monkeypatch.setattr("meetmid.cli.commands.models", broken)
+    assert main(["models"]) == 3
+    assert "run `meetmid doctor`" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted(options: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meetmid.cli.commands.models", interrupted)
+    assert main(["models"]) == 130
+    assert "cancelled" in capsys.readouterr().err
+
+
+def test_the_doctor_tells_and_mends(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from meetmid.runtime.doctor import Finding
+
+    bad = (Finding("python", "ok", "fine"), Finding("onnxruntime", "error", "is gone", (("pip", "install", "it"),)))
+    monkeypatch.setattr("meetmid.runtime.doctor.diagnose", lambda: bad)
+    assert main(["doctor"]) == 3
+    shown = capsys.readouterr().out
+    assert "error   onnxruntime: is gone" in shown
+    assert "cure: pip install it" in shown
+    monkeypatch.setattr("meetmid.runtime.repair.repair", lambda findings: findings[:1])
+    assert main(["doctor", "--repair"]) == 0
+    assert "repairing onnxruntime" in capsys.readouterr().err
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "meetmid", "--version"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, f"meetmid {meetmid.__version__}")
 
 
 def test_the_bar_is_drawn_on_terminals_only(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -185,6 +278,25 @@ def test_the_demo_matches_six_faces_back(tmp_path: Path, monkeypatch: pytest.Mon
     assert {p.name for p in Path("out").iterdir()} == {"scores.csv", "result.npz", "pipeline.png", "explained.png"}
     result = meetmid.MatchResult.load("out/result.npz")
     assert (result.scores.argmax(axis=1) == np.arange(6)).all()
+
+
+def test_the_demo_takes_the_photograph_without_importing_its_package(
+    tmp_path: Path, face, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    folder = tmp_path / "site" / "insightface"
+    (folder / "data" / "images").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise ImportError('must not be imported')")
+    photo = np.full((886, 1280, 3), 120, np.uint8)
+    for k, points in enumerate(POINTS):
+        x, y = np.mean(points, axis=0).astype(int) - 60
+        photo[y : y + 120, x : x + 120] = face(k, 120)
+    Image.fromarray(photo).save(folder / "data" / "images" / "t1.jpg", quality=95)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    assert main(["demo", "-o", str(tmp_path / "out"), "--device", "cpu", "--preset", "plain", "--size", "32"]) == 0
+    assert "probe 6" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    with Image.open(tmp_path / "out" / "explained.png") as sheet:
+        assert "Comment" not in sheet.text  # the plain preset has no super-resolution
 
 
 def test_the_demo_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -100,6 +100,9 @@ def _explain_best(result: MatchResult, path: str) -> None:
 
 def enroll(options: argparse.Namespace) -> int:
     """``meetmid enroll``."""
+    store = Path(options.store)
+    if store.exists() and not (store / "manifest.json").is_file():
+        raise InputError(f"{store}: expected a new path or an enrolled gallery, it holds something else")
     with _matcher(options) as matcher:
         gallery = matcher.enroll(options.images, path=options.store)
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
@@ -155,6 +158,8 @@ def hallucinate(options: argparse.Namespace) -> int:
 
     if options.levels < 1:
         raise InputError(f"--levels expects at least 1, got {options.levels}")
+    if options.lr_size and options.lr_size < 8:
+        raise InputError(f"--lr-size expects at least 8 px, or 0 for native, got {options.lr_size}")
     sigmas = [k / max(1, options.levels - 1) for k in range(options.levels)]
     pictures: list[NDArray[np.uint8]] = []
     names = []

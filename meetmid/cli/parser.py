@@ -106,9 +106,12 @@ def _matcher_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _gib(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"expected a number of GiB, got {text!r}")
     return value
 
 

@@ -38,6 +38,17 @@ def test_rank1_counts_ties_and_failures_as_errors() -> None:
     assert hits.tolist() == [True, False, False, False, True, False]
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_rank1_is_the_plain_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.choice(np.array([0.1, 0.2, 0.3, np.nan], np.float32), (6, 5))
+    probes, gallery = rng.choice(list("abcd"), 6), rng.choice(list("abc"), 5)
+    for row, probe, hit in zip(scores, probes, rank1_hits(scores, probes, gallery), strict=True):
+        mates = [s for s, name in zip(row, gallery, strict=True) if name == probe and not np.isnan(s)]
+        others = [s for s, name in zip(row, gallery, strict=True) if name != probe and not np.isnan(s)]
+        assert hit == (bool(mates) and all(max(mates) > s for s in others))
+
+
 def test_rank1_takes_the_best_of_several_mates() -> None:
     scores = np.array([[0.1, 0.9, 0.5]], np.float32)
     assert rank1_hits(scores, ["a"], ["a", "a", "b"]).tolist() == [True]
