@@ -53,9 +53,9 @@ def describe(source: Source) -> str:
 def load(source: Source, *, color: Color = "rgb") -> NDArray[np.uint8]:
     """Decode one picture to RGB uint8 (H, W, 3).
 
-    EXIF orientation is applied; grey, palette, CMYK and 16-bit files are converted (16-bit grey by value / 257; 16-bit
-    colour as Pillow decodes it, to its high byte); transparent pixels are composed over black. ``color`` is the channel order of arrays and is ignored for everything else. Raises
-    InputError naming the picture, what was expected and what was got.
+    EXIF orientation is applied; grey, palette, CMYK and 16-bit files are converted (16-bit grey by value / 257; 16-bit colour
+    as Pillow decodes it, to its high byte); transparent pixels are composed over black. ``color`` is the channel order of
+    arrays and is ignored for everything else. Raises InputError naming the picture, what was expected and what was got.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, color)
