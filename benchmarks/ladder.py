@@ -21,7 +21,8 @@ from people import captures, pictures, portraits
 from meetmid import MatchConfig, Matcher
 from meetmid.evaluation import rank1_hits, wilson
 from meetmid.gallery.paths import select_paths
-from meetmid.scores.fusion import Side, fuse_sides
+from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.side import Side
 from meetmid.templates.centering import MeanAccumulator
 from meetmid.templates.pool import TemplatePool
 

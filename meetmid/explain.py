@@ -15,8 +15,10 @@ from meetmid.gallery.store import Gallery
 from meetmid.probes.hypotheses import probe_names, probe_picture
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
-from meetmid.scores.fusion import Side, best_hypothesis, fuse_sides
+from meetmid.scores.best import best_hypothesis
+from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.provenance import decompose
+from meetmid.scores.side import Side
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher

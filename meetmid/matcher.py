@@ -39,8 +39,9 @@ from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.runtime.registry import get_model
 from meetmid.runtime.sessions import PROVIDERS, Network, nvidia_gpu_present
-from meetmid.scores.fusion import Side, fuse_sides
+from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.ranking import Candidate
+from meetmid.scores.side import Side
 from meetmid.templates.centering import MeanAccumulator, ReferenceMeans
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.pool import TemplatePool

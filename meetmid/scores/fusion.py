@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -20,104 +19,12 @@ from numpy.typing import NDArray
 from meetmid.config import Order, Pairing, Rule, Select
 from meetmid.errors import ConfigError, InputError
 from meetmid.scores import kernels
+from meetmid.scores.best import best_hypothesis
 from meetmid.scores.kernels import Rows, Weights
-from meetmid.templates.pool import allocate
+from meetmid.scores.side import BLOCK, Side, Templates
 
 Scores = NDArray[np.float32]
-Templates = NDArray[Any]
 Add = Literal["auto", "sum", "mean"]
-BLOCK = 64 * 2**20
-"""Bytes of padded rows held per side at a time; no bit depends on it."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side: templates of pictures (I, S, M, D), weights (I, S, M) with 0 = absent, grouped into entries.
-
-    Entry e owns pictures first[e] .. first[e + 1]; their hypotheses are pooled. ``means`` (S, D) are subtracted on the
-    fly, or, with ``per_vector``, every template's own mean over its components (Pearson).
-    """
-
-    templates: Templates
-    weights: NDArray[Any]
-    first: NDArray[np.int64]
-    means: NDArray[np.float32] | None = None
-    per_vector: bool = False
-
-    def __len__(self) -> int:
-        return len(self.first) - 1
-
-    @property
-    def depth(self) -> int:
-        """The largest number of pictures in one entry."""
-        return int(np.diff(self.first).max(initial=0))
-
-    def hypotheses(self, entry: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """One entry's centred templates (S, pictures * M, D) and weights (S, pictures * M)."""
-        start, stop = self.first[entry], self.first[entry + 1]
-        _, scales, _, length = self.templates.shape
-        block = np.asarray(self.templates[start:stop], np.float32)
-        if self.means is not None:
-            block = block - self.means[None, :, None, :]
-        if self.per_vector:
-            block = block - block.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
-        pooled = block.transpose(1, 0, 2, 3).reshape(scales, -1, length)
-        return pooled, self.weights[start:stop].transpose(1, 0, 2).reshape(scales, -1).astype(np.float64)
-
-    def rows(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
-        """Entries start..stop as zero-padded unit rows (n, R, D up to 16), their weights (n, R) and the rows' scales (R,)."""
-        stop = min(stop, len(self))
-        _, scales, count, length = self.templates.shape
-        used = scales * count * self.depth
-        padded = _up(used, kernels.TILE)
-        out = np.zeros((stop - start, padded, _up(length, kernels.LANES)), np.float32)
-        weights = np.zeros((stop - start, scales, count * self.depth))
-        for k, entry in enumerate(range(start, stop)):
-            templates, own = self.hypotheses(entry)
-            weights[k, :, : own.shape[1]] = own
-            for scale in range(scales):
-                target = out[k, scale * count * self.depth :]
-                kernels.unit_rows(templates[scale], target)
-        numbers = np.full(padded, -1, np.int64)
-        numbers[:used] = np.repeat(np.arange(scales), count * self.depth)
-        flat = np.zeros((stop - start, padded))
-        flat[:, :used] = weights.reshape(stop - start, used)
-        return out, flat, numbers
-
-    def added(self, per_scale: bool, limit: int) -> Side:
-        """T_add (eq. 4): the weighted sum over all hypotheses, or over those of each scale; mapped beyond ``limit`` bytes."""
-        _, scales, _, length = self.templates.shape
-        groups = scales if per_scale else 1
-        sums = np.asarray(allocate((len(self), groups, 1, length), limit))
-        present = np.zeros((len(self), groups, 1))
-        for entry in range(len(self)):
-            templates, weights = self.hypotheses(entry)
-            templates, weights = templates.reshape(groups, -1, length), weights.reshape(groups, -1)
-            for group in range(groups):
-                kernels.weighted_sum(templates[group], weights[group], sums[entry, group, 0])
-                present[entry, group, 0] = float((weights[group] > 0).any())
-        return Side(sums, present, np.arange(len(self) + 1))
-
-    def at_scale(self, scale: int) -> Side:
-        """Only the hypotheses of one scale."""
-        means = None if self.means is None else self.means[scale : scale + 1]
-        return replace(
-            self, templates=self.templates[:, scale : scale + 1], weights=self.weights[:, scale : scale + 1], means=means
-        )
-
-    def totals(self) -> NDArray[np.float64]:
-        """Total weight of every entry."""
-        per_picture = self.weights.sum(axis=(1, 2), dtype=np.float64)
-        return np.array([per_picture[a:b].sum() for a, b in pairwise(self.first)])
-
-    def entry_bytes(self) -> int:
-        """Bytes of one entry's padded rows."""
-        _, scales, count, length = self.templates.shape
-        return 4 * _up(scales * count * self.depth, kernels.TILE) * _up(length, kernels.LANES)
-
-
-def _up(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple
 
 
 def _side(templates: Templates, weights: NDArray[Any] | None, name: str) -> Side:
@@ -301,47 +208,3 @@ def _concat(p: Side, g: Side) -> Scores:
     out = np.full((len(p), len(g)), np.nan, np.float32)
     kernels.concat_pairs(p.templates[:, :, 0], p.weights[..., 0] > 0, g.templates[:, :, 0], g.weights[..., 0] > 0, out)
     return out
-
-
-@dataclass(frozen=True)
-class BestHypothesis:
-    """Per probe entry: ``index`` (P, 2) int64 (scale, pooled hypothesis), -1 where there is none; ``similarity`` (P,)
-    float32; and ``gallery`` (P,) int64, the entry it is nearest to."""
-
-    index: NDArray[np.int64]
-    similarity: NDArray[np.float32]
-    gallery: NDArray[np.int64]
-
-    def keep(self, p: Side) -> NDArray[np.float64]:
-        """The weights of ``p`` with only the selected hypotheses left, at weight 1."""
-        weights = np.zeros(p.weights.shape)
-        for entry, (scale, pooled) in enumerate(self.index):
-            if scale >= 0:
-                picture, hypothesis = divmod(int(pooled), p.weights.shape[2])
-                weights[p.first[entry] + picture, scale, hypothesis] = 1.0
-        return weights
-
-
-def best_hypothesis(p: Side, g: Side, block: int = BLOCK) -> BestHypothesis:
-    """h* = argmax_i max_g r(p_i, t_g): the probe hypothesis nearest to anyone (Grm et al. 2023, section 3.3; networks.md
-    section 4.7). Ties keep the first in canonical order."""
-    pooled = p.weights.shape[2] * p.depth
-    index = np.full((len(p), 2), -1, np.int64)
-    similarity = np.full(len(p), -np.inf)
-    chosen = np.zeros(len(p), np.int64)
-    nearest = np.full(len(p), -1, np.int64)
-    step = max(1, block // max(1, g.entry_bytes()))
-    for first in range(0, len(g), step):
-        rows_g, weights_g, _ = g.rows(first, first + step)
-        for entry in range(len(p)):
-            rows_p, weights_p, _ = p.rows(entry, entry + 1)
-            best = np.where(weights_p[0] > 0, -np.inf, np.inf)
-            where = np.full((len(best), 2), -1, np.int64)
-            kernels.row_maxima(rows_p[0], rows_g, weights_g, best, where)
-            best[weights_p[0] == 0] = -np.inf
-            row = int(np.argmax(best))
-            tied = best[row] == similarity[entry] > -np.inf and row < chosen[entry]
-            if best[row] > similarity[entry] or tied:
-                similarity[entry], nearest[entry] = best[row], first + where[row, 0]
-                chosen[entry], index[entry] = row, divmod(row, pooled)
-    return BestHypothesis(index, np.where(nearest >= 0, similarity, np.nan).astype(np.float32), nearest)

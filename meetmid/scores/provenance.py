@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Order, Pairing, Rule
-from meetmid.scores.fusion import Side
+from meetmid.scores.side import Side
 
 Vectors = NDArray[np.float64]
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from meetmid.scores.fusion import Side, best_hypothesis, fuse, fuse_sides
+from meetmid.scores.best import best_hypothesis
+from meetmid.scores.fusion import fuse, fuse_sides
+from meetmid.scores.side import Side
 
 
 def brute(p, g, wp, wg):
