@@ -179,6 +179,8 @@ class Matcher:
         """
         callback = progress or self._progress
         hints = _sides_of(faces)
+        if self.config.centering == "reference":
+            self.reference.of("probe", scale_labels(self.config))  # missing means are told before the long work
         seconds: dict[str, float] = {}
         with _timed(seconds, "probe"):
             probes = self._probes(entries(probe, what="probe"), hints["probe"], callback)
