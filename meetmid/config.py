@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -244,3 +245,20 @@ def preset(name: str) -> MatchConfig:
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def configured(
+    config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
+) -> MatchConfig:
+    """A configuration with the keywords of a Matcher applied; raises ConfigError for unknown options."""
+    unknown = sorted(set(options) - {f.name for f in fields(MatchConfig)})
+    if unknown:
+        raise ConfigError(f"unknown options {unknown}; see MatchConfig for the known ones")
+    changes: dict[str, Any] = {"matcher": matcher, **options}
+    if hallucinator is not None:
+        changes["hallucinator"] = os.fspath(hallucinator)
+    if isinstance(detector, str):
+        changes["detector"] = detector
+    if fusion is not None:
+        changes["probe_rule"], changes["gallery_rule"] = fusion
+    return replace(config, **changes)

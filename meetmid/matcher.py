@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import MatchConfig, preset
+from meetmid.config import MatchConfig, configured, preset
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.detection import Detector, open_detector
-from meetmid.faces.finding import Hint, find_crop, hints_for
+from meetmid.faces.finding import Hint, find_crop, hints_for, hints_of_sides
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryHypothesis, GalleryLayout, gallery_hypotheses, gallery_picture
 from meetmid.gallery.store import Gallery
@@ -39,10 +38,10 @@ from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.runtime.registry import get_model
 from meetmid.runtime.sessions import PROVIDERS, Network, nvidia_gpu_present
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.fusion import best_portrait, fuse_sides
 from meetmid.scores.ranking import Candidate
 from meetmid.scores.side import Side
-from meetmid.templates.centering import MeanAccumulator, ReferenceMeans
+from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.pool import TemplatePool
 
@@ -99,7 +98,7 @@ class Matcher:
         if self._memory < MIN_MEMORY:
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
-        self.config = _configured(_chosen(preset, config), self.card, hallucinator, detector, fusion, options)
+        self.config = configured(_chosen(preset, config), self.card.name, hallucinator, detector, fusion, options)
         self.device, self._threads, self._progress = device, threads, progress
         self.network = TemplateNetwork(
             Network(self.card, device=device, threads=threads), flip=self.config.flip, normalize=self.config.normalize,
@@ -178,7 +177,7 @@ class Matcher:
         side, StoreError for a gallery of another matcher or configuration.
         """
         callback = progress or self._progress
-        hints = _sides_of(faces)
+        hints = hints_of_sides(faces)
         if self.config.centering == "reference":
             self.reference.of("probe", scale_labels(self.config))  # missing means are told before the long work
         seconds: dict[str, float] = {}
@@ -187,7 +186,7 @@ class Matcher:
         with _timed(seconds, "gallery"):
             galleries, which = self._galleries(gallery, hints["gallery"], probes, callback)
         with _timed(seconds, "scores"):
-            means = _means_of(probes.pool) if self.config.centering == "set" else None
+            means = pool_means(probes.pool) if self.config.centering == "set" else None
             scores = self._score(probes, galleries, which, means, callback)
         config = self.config
         return MatchResult(
@@ -215,7 +214,7 @@ class Matcher:
 
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
         """
-        hints, layout = _sides_of(faces), self._layout()
+        hints, layout = hints_of_sides(faces), self._layout()
         probe = self._probes(entries(probes, what="probes"), hints["probe"], self._progress)
         gallery = self._enroll(entries(portraits, what="portraits"), hints["gallery"], layout, self._progress)
         conditions = {
@@ -223,7 +222,7 @@ class Matcher:
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery),
         }
         labels = scale_labels(self.config)
-        return ReferenceMeans(self.card.sha256, labels, _means_of(probe.pool), _means_of(gallery.pool), conditions)
+        return ReferenceMeans(self.card.sha256, labels, pool_means(probe.pool), pool_means(gallery.pool), conditions)
 
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
@@ -367,7 +366,7 @@ class Matcher:
                 select=config.select, add="mean", threads=self._threads, block=self._memory // 16,
             )[0]
             if config.portraits == "max":
-                matrix = _best_portrait(matrix, gallery.pool.first)
+                matrix = best_portrait(matrix, gallery.pool.first)
             scores[which == number] = matrix[which == number]
             progress.step()
         return scores
@@ -381,7 +380,7 @@ class Matcher:
         if mode == "vector":
             return replace(p, per_vector=True), replace(g, per_vector=True)
         if mode == "set":
-            return replace(p, means=probe_means), replace(g, means=_means_of(gallery.pool))
+            return replace(p, means=probe_means), replace(g, means=pool_means(gallery.pool))
         if mode == "reference":
             labels = scale_labels(self.config)
             return (
@@ -435,33 +434,6 @@ def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:
     return preset(name) if config is None else config
 
 
-def _configured(
-    config: MatchConfig, card: ModelCard, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
-) -> MatchConfig:
-    unknown = sorted(set(options) - {f.name for f in fields(MatchConfig)})
-    if unknown:
-        raise ConfigError(f"unknown options {unknown}; see MatchConfig for the known ones")
-    changes: dict[str, Any] = {"matcher": card.name, **options}
-    if hallucinator is not None:
-        changes["hallucinator"] = os.fspath(hallucinator)
-    if isinstance(detector, str):
-        changes["detector"] = detector
-    if fusion is not None:
-        changes["probe_rule"], changes["gallery_rule"] = fusion
-    return replace(config, **changes)
-
-
-def _sides_of(faces: Hint | None) -> dict[str, Hint | None]:
-    if faces is None or isinstance(faces, str):
-        return {"probe": faces, "gallery": faces}
-    if isinstance(faces, Mapping):
-        unknown = sorted(set(faces) - {"probe", "gallery"})
-        if unknown:
-            raise ConfigError(f"faces expects the keys 'probe' and 'gallery', got {unknown}")
-        return {"probe": faces.get("probe"), "gallery": faces.get("gallery")}
-    raise ConfigError("faces of a match expects a mode, or {'probe': ..., 'gallery': ...} with boxes or points per side")
-
-
 def _status(pictures: int, reasons: list[str], usable: bool) -> str:
     if not pictures:
         return "no pictures"
@@ -470,22 +442,6 @@ def _status(pictures: int, reasons: list[str], usable: bool) -> str:
     if reasons:
         return f"ok: {pictures - len(reasons)} of {pictures} pictures ({'; '.join(dict.fromkeys(reasons))})"
     return "ok"
-
-
-def _best_portrait(scores: NDArray[np.float32], first: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(P, pictures) to (P, entries): the largest score of each entry's pictures, NaN where none has one."""
-    best = np.full((len(scores), len(first) - 1), np.nan, np.float32)
-    for entry, (start, stop) in enumerate(pairwise(first)):
-        if stop > start:
-            best[:, entry] = np.fmax.reduce(scores[:, start:stop], axis=1)
-    return best
-
-
-def _means_of(pool: TemplatePool) -> NDArray[np.float32]:
-    total = MeanAccumulator(pool.templates.shape[1], pool.templates.shape[3])
-    for templates, weights in zip(pool.templates, pool.weights, strict=True):
-        total.add(templates, weights)
-    return total.means()
 
 
 def _shape_of(probes: _Enrolled, index: int) -> tuple[int, int] | None:

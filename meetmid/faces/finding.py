@@ -67,6 +67,18 @@ def find_crop(source: Source, hint: Hint, config: MatchConfig, alignment: str, d
     return FoundCrop(cut(image, face, how=config.crop, template=TEMPLATES[alignment]), face.size)
 
 
+def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:
+    """The hints of a match's two sides: one mode for both, or a mapping by side. Raises ConfigError for anything else."""
+    if faces is None or isinstance(faces, str):
+        return {"probe": faces, "gallery": faces}
+    if isinstance(faces, Mapping):
+        unknown = sorted(set(faces) - {"probe", "gallery"})
+        if unknown:
+            raise ConfigError(f"faces expects the keys 'probe' and 'gallery', got {unknown}")
+        return {"probe": faces.get("probe"), "gallery": faces.get("gallery")}
+    raise ConfigError("faces of a match expects a mode, or {'probe': ..., 'gallery': ...} with boxes or points per side")
+
+
 def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
     """One hint per picture: a mode for all, one array for the only picture, or one item per entry (nested for groups, or
     one array for all pictures of the group). Raises ConfigError when the counts do not fit."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -208,3 +209,12 @@ def _concat(p: Side, g: Side) -> Scores:
     out = np.full((len(p), len(g)), np.nan, np.float32)
     kernels.concat_pairs(p.templates[:, :, 0], p.weights[..., 0] > 0, g.templates[:, :, 0], g.weights[..., 0] > 0, out)
     return out
+
+
+def best_portrait(scores: Scores, first: NDArray[np.int64]) -> Scores:
+    """(P, pictures) to (P, entries): the largest score of each entry's pictures, NaN where none has one."""
+    best = np.full((len(scores), len(first) - 1), np.nan, np.float32)
+    for entry, (start, stop) in enumerate(pairwise(first)):
+        if stop > start:
+            best[:, entry] = np.fmax.reduce(scores[:, start:stop], axis=1)
+    return best

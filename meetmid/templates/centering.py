@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, StoreError
+from meetmid.templates.pool import TemplatePool
 
 FIXED_POINT = 2.0**28
 
@@ -36,6 +37,14 @@ class MeanAccumulator:
         """(S, D) float32; zero for a scale that nothing was added to."""
         mass = np.maximum(self._mass, 1)[:, None]
         return (self._total / (mass * FIXED_POINT)).astype(np.float32)
+
+
+def pool_means(pool: TemplatePool) -> NDArray[np.float32]:
+    """Mean template (S, D) of every scale over a whole pool."""
+    total = MeanAccumulator(pool.templates.shape[1], pool.templates.shape[3])
+    for templates, weights in zip(pool.templates, pool.weights, strict=True):
+        total.add(templates, weights)
+    return total.means()
 
 
 @dataclass(frozen=True, eq=False)
