@@ -185,6 +185,8 @@ class Matcher:
             probes = self._probes(entries(probe, what="probe"), hints["probe"], callback)
         with _timed(seconds, "gallery"):
             galleries, which = self._galleries(gallery, hints["gallery"], probes, callback)
+        if self.config.centering == "set":
+            _check_sets(probes.pool, galleries[0].pool)
         with _timed(seconds, "scores"):
             means = pool_means(probes.pool) if self.config.centering == "set" else None
             scores = self._score(probes, galleries, which, means, callback)
@@ -428,6 +430,16 @@ def match(
         preset, device=device, color=color, fusion=fusion, seed=seed, errors=errors, progress=progress, **options
     ) as matcher:
         return matcher.match(probe, gallery, faces=faces)
+
+
+def _check_sets(*pools: TemplatePool) -> None:
+    """The mean of one picture is that picture: centred by it, only rounding noise would be left to score."""
+    for pool in pools:
+        usable = int((pool.weights > 0).any(axis=(1, 2)).sum())
+        if usable == 1:
+            raise ConfigError(
+                "centering='set' expects at least 2 usable pictures on each side, got 1; use 'reference', 'vector' or 'none'"
+            )
 
 
 def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:

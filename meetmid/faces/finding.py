@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Color, MatchConfig
-from meetmid.errors import ConfigError, InputError
+from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import Detector, open_detector
@@ -58,13 +58,23 @@ def find_crop(source: Source, hint: Hint, config: MatchConfig, alignment: str, d
                 f"a {width} x {height} px picture is larger than a face crop ({CROP_SIDE} px) and no face finder is set: "
                 f"pass faces='crop' if it is one, boxes or points, or detector='yunet:FILE'"
             )
-        found = detector.detect(image)
+        found = _detected(image, detector)
     else:
         found = given_faces(hint)
     if not found:
         return None
     face = most_prominent(found, (height, width))
     return FoundCrop(cut(image, face, how=config.crop, template=TEMPLATES[alignment]), face.size)
+
+
+def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
+    """The faces found; a detector that breaks on one picture fails that picture, not the batch."""
+    try:
+        return detector.detect(image)
+    except MeetmidError:
+        raise
+    except Exception as error:
+        raise InputError(f"the face finder failed on a {image.shape[1]} x {image.shape[0]} px picture: {error}") from error
 
 
 def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:
