@@ -22,11 +22,19 @@ def test_presets_run(name, tiny, tiny_family, face):
     options = {"matcher": tiny, "hallucinator": tiny_family, "work_size": 32, "paths": ["gblur", ("downup", "shear")]}
     if name in ("fast", "balanced"):
         options["centering"] = "none"
-    result = meetmid.match(face(1, 24), face(2, 60), preset=name, device="cpu", **options)
-    assert result.scores.shape == (1, 1)
+    probes, portraits = [face(1, 24), face(3, 24)], [face(2, 60), face(4, 60)]
+    result = meetmid.match(probes, portraits, preset=name, device="cpu", **options)
+    assert result.scores.shape == (2, 2)
     assert result.config.preset == name
-    assert np.isfinite(result.scores).all() or name == "paper-set"
+    assert np.isfinite(result.scores).all()
     assert result.models["tiny"].startswith("sha256")
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (2, 1)])
+def test_a_set_of_one_picture_has_no_mean_to_take_away(sizes, small, face):
+    probes, portraits = ([face(k, 40) for k in range(count)] for count in sizes)
+    with pytest.raises(meetmid.ConfigError, match="at least 2 usable pictures"):
+        small(centering="set").match(probes, portraits)
 
 
 @pytest.mark.parametrize("options", [
