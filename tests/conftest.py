@@ -171,3 +171,13 @@ def small(tiny: ModelCard, tiny_family: str):
         return Matcher(config=config, **options)
 
     return make
+
+
+@pytest.fixture
+def probes(face):
+    return [face(k, 18 + k) for k in range(4)]
+
+
+@pytest.fixture
+def portraits(face):
+    return [face(k, 60) for k in range(5)]

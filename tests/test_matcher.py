@@ -18,16 +18,6 @@ from meetmid.gallery.store import Gallery
 from meetmid.scores.fusion import fuse
 
 
-@pytest.fixture
-def probes(face):
-    return [face(k, 18 + k) for k in range(4)]
-
-
-@pytest.fixture
-def portraits(face):
-    return [face(k, 60) for k in range(5)]
-
-
 def same(a, b):
     return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
 

@@ -7,16 +7,6 @@ import meetmid
 from meetmid.runtime.sessions import Network
 
 
-@pytest.fixture
-def probes(face):
-    return [face(k, 18 + k) for k in range(4)]
-
-
-@pytest.fixture
-def portraits(face):
-    return [face(k, 60) for k in range(5)]
-
-
 @pytest.mark.parametrize("name", list(meetmid.PRESETS))
 def test_presets_run(name, tiny, tiny_family, face):
     options = {"matcher": tiny, "hallucinator": tiny_family, "work_size": 32, "paths": ["gblur", ("downup", "shear")]}
