@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
@@ -33,10 +33,11 @@ SUFFIXES = frozenset({
 
 @dataclass(frozen=True)
 class Entry:
-    """One row or column: a subject with one or several pictures."""
+    """One row or column: a subject with one or several pictures; without any, ``problem`` says why."""
 
     id: str
     sources: tuple[Source, ...]
+    problem: str = ""
 
 
 def describe(source: Source) -> str:
@@ -129,23 +130,24 @@ def _from_array(array: NDArray[Any], color: Color) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array if color == "rgb" else array[..., ::-1])
 
 
-def entries(side: Any, *, ids: Sequence[str] | None = None, what: str = "images") -> list[Entry]:
-    """The entries of one side: one picture, a sequence (a nested list is one subject), or a directory.
+def entries(side: Any, *, ids: Iterable[str] | None = None, what: str = "images") -> list[Entry]:
+    """The entries of one side: one picture, a sequence or an iterator (a nested list is one subject), or a directory.
 
     A directory is listed in sorted order; each picture file is an entry and each sub-directory one subject. Nothing is
-    decoded yet. ``ids`` renames the entries. Raises InputError for an empty or unreadable side.
+    decoded yet. ``ids`` renames the entries. Raises InputError for an empty or unreadable side, and for a set or a mapping,
+    which have no order of their own.
     """
     found = _listed(side, what)
     if not found:
         raise InputError(f"{what}: expected at least one picture, got none in {side!r:.80}")
     if ids is None:
         return found
-    if len(ids) != len(found):
-        raise InputError(f"ids: expected {len(found)} names, one per entry of {what}, got {len(ids)}")
-    names = [str(name) for name in ids]
+    names = [ids] if isinstance(ids, str) and len(found) == 1 else [str(name) for name in ids]
+    if len(names) != len(found):
+        raise InputError(f"ids: expected {len(found)} names, one per entry of {what}, got {len(names)}")
     if len(set(names)) != len(names):
         raise InputError("ids: expected distinct names, got some twice")
-    return [Entry(name, entry.sources) for name, entry in zip(names, found, strict=True)]
+    return [replace(entry, id=name) for name, entry in zip(names, found, strict=True)]
 
 
 def _listed(side: Any, what: str) -> list[Entry]:
@@ -156,20 +158,28 @@ def _listed(side: Any, what: str) -> list[Entry]:
         if not os.path.exists(path):
             raise InputError(f"{what}: expected a picture or a directory, {path} does not exist")
         return [Entry(path.name, (side,))]
-    if isinstance(side, Sequence) and not isinstance(side, bytes):
-        return _distinct([_item(item, str(index)) for index, item in enumerate(side)])
     if isinstance(side, np.ndarray) and side.ndim == 4:
         return [Entry(str(index), (picture,)) for index, picture in enumerate(side)]
+    if _is_many(side, what):
+        return _distinct([_item(item, str(index), what) for index, item in enumerate(side)])
     return [Entry("0", (side,))]
 
 
-def _item(item: Any, index: str) -> Entry:
+def _is_many(item: Any, what: str) -> bool:
+    """Whether ``item`` holds pictures rather than being one."""
+    if isinstance(item, Set | Mapping):
+        raise InputError(f"{what}: expected a list, which has an order, got a {type(item).__name__}")
+    return isinstance(item, Iterable) and not isinstance(item, str | bytes | os.PathLike | np.ndarray)
+
+
+def _item(item: Any, index: str, what: str) -> Entry:
     if isinstance(item, str | os.PathLike):
         path = Path(item)
-        return Entry(path.name, _files(path) if os.path.isdir(path) else (item,))
-    if isinstance(item, Sequence) and not isinstance(item, bytes):
-        paths = [p for p in item if isinstance(p, str | os.PathLike)]
-        return Entry(Path(paths[0]).name if paths else index, tuple(item))
+        return _subject(path) if os.path.isdir(path) else Entry(path.name, (item,))
+    if _is_many(item, what):
+        sources = tuple(item)
+        paths = [p for p in sources if isinstance(p, str | os.PathLike)]
+        return Entry(Path(paths[0]).name if paths else index, sources)
     return Entry(index, (item,))
 
 
@@ -178,7 +188,7 @@ def _distinct(found: list[Entry]) -> list[Entry]:
     by_path = [describe(e.sources[0]) if e.sources else e.id for e in found]
     for names in ([e.id for e in found], by_path, [str(k) for k in range(len(found))]):
         if len(set(names)) == len(names):
-            return [Entry(n, e.sources) for n, e in zip(names, found, strict=True)]
+            return [replace(e, id=n) for n, e in zip(names, found, strict=True)]
     return found
 
 
@@ -192,16 +202,17 @@ def _directory(path: Path) -> list[Entry]:
         if child.name.startswith("."):
             continue
         if child.is_dir():
-            found.append(Entry(child.name, _files(child)))
+            found.append(_subject(child))
         elif child.suffix.lower() in SUFFIXES:
             found.append(Entry(child.name, (child,)))
     return found
 
 
-def _files(path: Path) -> tuple[Path, ...]:
-    """The pictures of a sub-directory; empty where it cannot be read, which the batch records as a failure."""
+def _subject(path: Path) -> Entry:
+    """The pictures of a sub-directory; one that cannot be read is recorded as a failure."""
     try:
         children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        return tuple(p for p in children if p.is_file() and p.suffix.lower() in SUFFIXES)
-    except OSError:
-        return ()
+        sources = tuple(p for p in children if p.is_file() and p.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        return Entry(path.name, (), f"{path}: expected a readable directory, got {error.strerror or error}")
+    return Entry(path.name, sources, "" if sources else f"{path}: expected at least one picture, got none")

@@ -270,6 +270,8 @@ def test_a_directory_is_sorted_and_a_sub_directory_is_one_subject(tmp_path: Path
     assert [e.id for e in found] == ["a.JPG", "b.png", "c.tiff", "dan", "eve"]
     files = [[Path(str(source)).name for source in entry.sources] for entry in found]
     assert files == [["a.JPG"], ["b.png"], ["c.tiff"], ["1.png", "2.png"], []]
+    assert [e.problem for e in found[:4]] == [""] * 4
+    assert found[4].problem == f"{tmp_path / 'eve'}: expected at least one picture, got none"
 
 
 @pytest.mark.parametrize("side", [[], ()])

@@ -33,13 +33,15 @@ class FoundCrop:
 
 
 def find_faces(
-    image: Source, *, detector: str | Detector, color: Color = "rgb"
+    image: Source, *, detector: str | Detector | None = None, color: Color = "rgb"
 ) -> list[Face]:
     """Every face of a picture with box, points, score and size, best score first.
 
-    ``detector`` is ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with ``detect``. Raises
-    InputError for the picture and ModelError or ConfigError for the detector.
+    ``detector`` is ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with ``detect``; none ships yet.
+    Raises InputError for the picture and ModelError or ConfigError for the detector.
     """
+    if detector is None:
+        raise ConfigError("no face finder ships yet: pass detector='yunet:FILE', 'scrfd:FILE' or 'insightface:PACK'")
     finder = open_detector(detector) if isinstance(detector, str) else detector
     return finder.detect(load(image, color=color))
 
@@ -78,23 +80,27 @@ def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
 
 
 def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:
-    """The hints of a match's two sides: one mode for both, or a mapping by side. Raises ConfigError for anything else."""
+    """The hints of a match's two sides: a mode for both, a mapping by side, or boxes or points of the probe side, whose
+    gallery is then found by the configured mode. Raises ConfigError for an unknown side."""
     if faces is None or isinstance(faces, str):
         return {"probe": faces, "gallery": faces}
     if isinstance(faces, Mapping):
-        unknown = sorted(set(faces) - {"probe", "gallery"})
+        unknown = sorted(set(faces) - {"probe", "gallery"}, key=str)
         if unknown:
             raise ConfigError(f"faces expects the keys 'probe' and 'gallery', got {unknown}")
         return {"probe": faces.get("probe"), "gallery": faces.get("gallery")}
-    raise ConfigError("faces of a match expects a mode, or {'probe': ..., 'gallery': ...} with boxes or points per side")
+    return {"probe": faces, "gallery": None}
 
 
 def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
     """One hint per picture: a mode for all, one array for the only picture, or one item per entry (nested for groups, or
-    one array for all pictures of the group). Raises ConfigError when the counts do not fit."""
+    one array for all pictures of the group), in order or by id. Raises ConfigError when counts or ids do not fit."""
     if faces is None or isinstance(faces, str):
         return [[faces or default] * len(entry.sources) for entry in entries]
     if isinstance(faces, Mapping):
+        unknown = sorted(set(faces) - {entry.id for entry in entries}, key=str)
+        if unknown:
+            raise ConfigError(f"faces expects the ids of the side's entries as keys, got {unknown[:5]}, which it does not have")
         return [_per_entry(faces.get(entry.id, default), entry) for entry in entries]
     if not hasattr(faces, "__len__"):
         raise ConfigError(f"faces expects a mode, an array, or one item per entry, got {type(faces).__name__}")

@@ -108,6 +108,11 @@ THREE = [Entry("a", ("1.png",)), Entry("b", ("2.png", "3.png")), Entry("c", ("4.
 BOX, POINTS = [1, 2, 3, 4], np.zeros((5, 2))
 
 
+def test_finding_faces_without_a_finder_says_what_to_pass() -> None:
+    with pytest.raises(ConfigError, match="detector='yunet:FILE'"):
+        find_faces(np.zeros((9, 9, 3), np.uint8))
+
+
 def test_a_mode_holds_for_every_picture() -> None:
     assert hints_for("crop", THREE, "auto") == [["crop"], ["crop", "crop"], ["crop"]]
     assert hints_for(None, THREE, "auto") == [["auto"], ["auto", "auto"], ["auto"]]
@@ -185,8 +190,15 @@ def test_boxes_per_side_reach_the_pictures(small, face) -> None:
         whole = matcher.match([face(1)], [face(1)], faces="crop")
         with pytest.raises(ConfigError, match="keys 'probe' and 'gallery', got"):
             matcher.match([large], [face(1)], faces={"probes": [box]})
-        with pytest.raises(ConfigError, match="per side"):
-            matcher.match([large], [face(1)], faces=[box])
+        for own in ([box], {"probe": {"0": box}}):
+            given = matcher.match([large], matcher.enroll([face(1)]), faces=own)
+            assert np.array_equal(given.scores, cut.scores)
+        alone = meetmid.match(large, face(1), matcher=matcher.card, config=matcher.config, faces=box)
+        assert np.array_equal(alone.scores, cut.scores)
+        with pytest.raises(ConfigError, match=r"ids of the side's entries as keys, got \['1'\]"):
+            matcher.match([large], [face(1)], faces={"probe": {"1": box}})
+        with pytest.raises(ConfigError, match="ids of the side"):
+            matcher.enroll([large], faces={"probe": [box]})
     assert cut.probe_status == ("ok",)
     assert cut.probe_size[0, 0] == pytest.approx(64 / 1.3)
     np.testing.assert_allclose(cut.scores, whole.scores, atol=2e-2)
