@@ -109,13 +109,14 @@ def shear(image: Image, stream: NodeStream, options: DegradationOptions, kernel_
 
 
 def downup(image: Image, stream: NodeStream, options: DegradationOptions, kernel_scale: float) -> Image:
-    """Antialiased reduction to floor(side / factor), at least 1 px, and back; several factors cost one draw."""
+    """Bicubic reduction (antialiased by default) to floor(side / factor), at least 1 px, and back; several factors cost
+    one draw."""
     height, width = image.shape[:2]
     factors = options.downup_factors
     factor = factors[int(stream.uniforms(1)[0] * len(factors))] if len(factors) > 1 else factors[0]
-    small = resize(image, (max(1, height // factor), max(1, width // factor)))
+    small = resize(image, (max(1, height // factor), max(1, width // factor)), method=options.resize)
     if options.downup_up == "bicubic":
-        return resize(small, (height, width))
+        return resize(small, (height, width), method=options.resize)
     enlarged = cv2.resize(small, (width, height), interpolation=_INTERPOLATION[options.downup_up])
     return np.asarray(enlarged, np.float32)
 

@@ -92,6 +92,7 @@ def degrade(
     function after the first halves the size.
     """
     chosen = parse_path(path) if isinstance(path, str) else tuple(path)
-    picture = work_image(image, work_size)
-    ((_, degraded),) = walk(picture, (chosen,), seed=seed, options=options or DegradationOptions())
+    options = options or DegradationOptions()
+    picture = work_image(image, work_size, options.resize)
+    ((_, degraded),) = walk(picture, (chosen,), seed=seed, options=options)
     return to_uint8(degraded)

@@ -3,6 +3,7 @@
 import colorsys
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -329,6 +330,12 @@ class TestDownup:
         image = picture(*shape)
         small = resize(image, (max(1, shape[0] // 2), max(1, shape[1] // 2)))
         np.testing.assert_array_equal(run("downup", image), resize(small, shape))
+
+    def test_the_resize_option_holds_here_too(self):
+        image = picture(32, 28)
+        small = cv2.resize(image, (14, 16), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+        back = cv2.resize(small, (28, 32), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+        np.testing.assert_allclose(run("downup", image, resize="cv2"), back, atol=1e-6)
 
     def test_low_frequencies_survive_and_high_ones_do_not(self):
         x = np.arange(128, dtype=np.float32)

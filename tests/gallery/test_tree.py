@@ -290,6 +290,12 @@ class TestDegrade:
         assert (flat == 128).all()
         assert (degrade(picture, "speckle", seed=1) != degrade(picture, "speckle", seed=2)).any()
 
+    def test_the_resize_option_holds_for_the_work_size_too(self):
+        options = DegradationOptions(resize="cv2")
+        got = degrade(portrait(), "identity", work_size=20, options=options)
+        np.testing.assert_array_equal(got, work_image(portrait(), 20, "cv2"))
+        assert (got != work_image(portrait(), 20)).any()
+
     def test_refusals(self):
         with pytest.raises(InputError, match="unknown degradation"):
             degrade(portrait(), "blur")
