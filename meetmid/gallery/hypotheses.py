@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.gallery.paths import Path, format_path, select_paths
+from meetmid.gallery.randomness import draw_seed
 from meetmid.gallery.tree import walk
 from meetmid.resize import Image, resize, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
@@ -36,7 +37,8 @@ class GalleryLayout:
     """Which hypothesis lies in which slot; ``lr_shape`` (height, width) is the probe's working size.
 
     The identity scale holds the undegraded portrait at its own size and at every matched size; every other scale holds
-    one slot per path and draw, in the order of ``paths``.
+    one slot per path and draw, in the order of ``paths``. Without any other scale the degraded portraits follow in the
+    identity scale, at their own size: there is nothing to match them to.
     """
 
     config: MatchConfig
@@ -47,7 +49,8 @@ class GalleryLayout:
     def of(cls, config: MatchConfig, lr_shape: tuple[int, int] | None = None) -> GalleryLayout:
         """The layout of a configuration."""
         side = config.lr_size or 0
-        return cls(config, lr_shape or (side, side), select_paths(config.paths) if config.scales else ())
+        paths = select_paths(config.paths)
+        return cls(config, lr_shape or (side, side), paths if config.scales else tuple(path for path in paths if path))
 
     def size(self, scale: int) -> tuple[int, int]:
         """The matched size of a scale label."""
@@ -62,27 +65,36 @@ class GalleryLayout:
         return (None, *(self.size(s) for s in self.config.scales)) if matched else (None,)
 
     @property
+    def degraded(self) -> int:
+        """Degraded portraits, each of which is matched to the size of every scale."""
+        return len(self.paths) * self.config.draws_per_node
+
+    @property
     def slots(self) -> int:
         """N, the slots per scale."""
-        return max(len(self.paths) * self.config.draws_per_node, len(self.identities))
+        return max(self.counts())
 
     def counts(self) -> list[int]:
         """Used slots of every scale, identity scale first."""
-        own = [len(self.identities)] if self.config.identity else []
-        return own + [len(self.paths) * self.config.draws_per_node] * len(self.config.scales)
+        own = len(self.identities) + (0 if self.config.scales else self.degraded)
+        return [own] * self.config.identity + [self.degraded] * len(self.config.scales)
 
     def describe(self, scale: int, slot: int) -> GalleryHypothesis:
         """What lies in slot ``slot`` of scale index ``scale``."""
+        size = None
         if self.config.identity and scale == 0:
-            return GalleryHypothesis((), self.identities[slot])
-        label = self.config.scales[scale - self.config.identity]
+            if slot < len(self.identities):
+                return GalleryHypothesis((), self.identities[slot])
+            slot -= len(self.identities)
+        elif self.config.resolution_matching:
+            size = self.size(self.config.scales[scale - self.config.identity])
         draw, path = divmod(slot, len(self.paths))
-        return GalleryHypothesis(self.paths[path], self.size(label) if self.config.resolution_matching else None, draw)
+        return GalleryHypothesis(self.paths[path], size, draw)
 
     def networks_runs(self) -> int:
         """Templates computed per portrait."""
-        degraded = len(self.paths) * self.config.draws_per_node
-        return len(self.identities) + degraded * (len(self.config.scales) if self.config.resolution_matching else 1)
+        matched = len(self.config.scales) if self.config.resolution_matching else 1
+        return len(self.identities) + self.degraded * (matched or 1)
 
 
 def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
@@ -96,10 +108,13 @@ def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: 
         for slot, size in enumerate(layout.identities):
             yield Hypothesis(_matched(clean, size, config), ((0, slot),))
     scales = [(k + config.identity, label) for k, label in enumerate(config.scales)]
-    for draw in range(config.draws_per_node if scales and layout.paths else 0):
-        for position, picture in walk(work, layout.paths, seed=config.seed + draw, options=config.degradations):
+    for draw in range(config.draws_per_node if layout.paths else 0):
+        seed = draw_seed(config.seed, draw)
+        for position, picture in walk(work, layout.paths, seed=seed, options=config.degradations):
             slot = draw * len(layout.paths) + position
-            if config.resolution_matching:
+            if not scales:
+                yield Hypothesis(picture, ((0, len(layout.identities) + slot),))
+            elif config.resolution_matching:
                 for scale, label in scales:
                     yield Hypothesis(_matched(picture, layout.size(label), config), ((scale, slot),))
             else:
@@ -109,7 +124,7 @@ def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: 
 def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:
     """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
     what = layout.describe(scale, slot)
-    options, seed = layout.config.degradations, layout.config.seed + what.draw
+    options, seed = layout.config.degradations, draw_seed(layout.config.seed, what.draw)
     picture = to_float(work) if not what.path else next(p for _, p in walk(work, (what.path,), seed=seed, options=options))
     return what, _matched(picture, what.size, layout.config)
 

@@ -33,6 +33,15 @@ def node_key(seed: int, image: bytes, path: bytes) -> bytes:
     return blake2b(message, digest_size=16).digest()
 
 
+def draw_seed(seed: int, draw: int) -> int:
+    """The seed of an independent repetition of the tree: ``seed`` itself for draw 0, a hash of both for the others, so that
+    the draws of two seeds never meet."""
+    if draw == 0:
+        return seed
+    message = b"meetmid-draw-1" + seed.to_bytes(8, "little") + draw.to_bytes(8, "little")
+    return int.from_bytes(blake2b(message, digest_size=8).digest(), "little")
+
+
 class NodeStream:
     """The random numbers of one node, from counter 0; every call continues where the last one stopped."""
 
