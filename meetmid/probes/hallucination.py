@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import SIGMAS
 from meetmid.errors import InputError
-from meetmid.images import Source, load
+from meetmid.images import Source, describe, load
 from meetmid.probes.blur import BlurLevel, blur_levels
 from meetmid.resize import ResizeFilter, resize, rounded, to_float, to_uint8
 from meetmid.runtime.registry import get_family
@@ -19,6 +20,9 @@ from meetmid.runtime.sessions import Network, from_planes
 
 MIN_SIDE = 8
 """The smallest picture a generator takes (networks.md section 2)."""
+
+MAX_OUTPUT = 1024 * 1024
+"""The most pixels an enlarged picture may have."""
 
 
 class Hallucinator:
@@ -35,10 +39,25 @@ class Hallucinator:
         network = self.networks[scale]
         return from_planes(network.run(pictures), network.card)
 
+    def batch(self, size: tuple[int, int], scale: int) -> int:
+        """How many pictures of ``size`` (height, width) are enlarged together."""
+        return self.networks[scale].batch(*size)
+
     def close(self) -> None:
         """Release the sessions."""
         for network in self.networks.values():
             network.close()
+
+
+def working_size(shape: tuple[int, ...], lr_size: int | None) -> tuple[int, int]:
+    """(height, width) at which a crop of ``shape`` enters the generator."""
+    height, width = shape[:2] if lr_size is None else (lr_size, lr_size)
+    return max(height, MIN_SIDE), max(width, MIN_SIDE)
+
+
+def fits(size: tuple[int, int], scale: int) -> bool:
+    """Whether an enlarged picture of ``size`` (height, width) stays within the bound."""
+    return size[0] * size[1] * scale * scale <= MAX_OUTPUT
 
 
 def working_levels(
@@ -56,8 +75,7 @@ def working_levels(
     native size. ``blur_at="native"`` blurs before that resize instead of after it; ``quantize``
     rounds to 8 bits after each stage.
     """
-    size = crop.shape[:2] if lr_size is None else (lr_size, lr_size)
-    size = (max(size[0], MIN_SIDE), max(size[1], MIN_SIDE))
+    size = working_size(crop.shape, lr_size)
     picture = to_float(crop)
     if blur_at == "working":
         levels = blur_levels(rounded(resize(picture, size, method=method), quantize), sigmas)
@@ -82,14 +100,24 @@ def hallucinate(
     Returns (m, scale * h, scale * w, 3) uint8 RGB, one picture per level of ``sigmas`` (default: the paper's 16). With
     ``lr_size=None`` the crop is enlarged as it is; ``lr_size=24`` squashes it to 24 x 24 first, as the paper. These
     pictures are synthetic: they show what the generator imagines, not what the camera saw. Raises InputError for a bad
-    picture or sigma, ModelError for a missing scale.
+    picture or sigma and for one that would be enlarged to more than 1024 x 1024 pixels, ModelError for a missing scale.
     """
     levels = tuple(SIGMAS if sigmas is None else sigmas)
-    if not levels or min(levels) < 0:
+    if not levels or not all(0 <= level < math.inf for level in levels):
         raise InputError(f"sigmas expects at least one blur of 0 px or more, got {levels}")
+    if lr_size is not None and lr_size < MIN_SIDE:
+        raise InputError(f"lr_size expects at least {MIN_SIDE} px, or None for native, got {lr_size}")
     crop = load(image, color=color)
+    height, width = working_size(crop.shape, lr_size)
+    if not fits((height, width), scale):
+        raise InputError(
+            f"{describe(image)}: {scale}x of {width} x {height} px is more than {MAX_OUTPUT} pixels; super-resolution is for "
+            f"small face crops: cut the face out, or pass lr_size"
+        )
     generator = Hallucinator(model, (scale,), device=device)
     distinct = working_levels(crop, levels, lr_size=lr_size)
-    enlarged = generator(np.stack([level.picture for level in distinct]), scale)
+    step = generator.batch((height, width), scale)
+    stack = np.stack([level.picture for level in distinct])
+    parts = [to_uint8(generator(stack[k : k + step], scale)) for k in range(0, len(stack), step)]
     generator.close()
-    return np.repeat(to_uint8(enlarged), [level.count for level in distinct], axis=0)
+    return np.repeat(np.concatenate(parts), [level.count for level in distinct], axis=0)

@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.probes.blur import BlurLevel
-from meetmid.probes.hallucination import Hallucinator, working_levels
+from meetmid.probes.hallucination import MAX_OUTPUT, Hallucinator, fits, working_levels, working_size
 from meetmid.resize import Image, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
-
-MAX_OUTPUT = 1024 * 1024
-"""A native-size crop whose enlargement would have more pixels than this has no hypothesis at that scale."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,15 @@ def probe_slots(config: MatchConfig) -> int:
     return max(1, len(config.sigmas)) if config.scales else 1
 
 
+def left_out(crop: NDArray[np.uint8], config: MatchConfig) -> list[str]:
+    """What a crop has no hypotheses of, and why."""
+    height, width = working_size(crop.shape, config.lr_size)
+    return [
+        f"no {scale}x hypotheses: {scale}x of {width} x {height} px is more than {MAX_OUTPUT} pixels"
+        for scale in config.scales if not fits((height, width), scale)
+    ]
+
+
 def probe_hypotheses(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float32]
 ) -> Iterator[Hypothesis]:
@@ -46,19 +52,18 @@ def probe_hypotheses(
 
     Slot m of scale s is the m-th distinct blur level; collapsed levels keep their count as weight.
     """
-    for scale, pictures, _, counts in _pictures(crop, config, hallucinator):
-        weights[scale, : len(counts)] = counts
-        for slot, picture in enumerate(pictures):
-            yield Hypothesis(picture, ((scale, slot),))
+    for slot, _, count, picture in probe_pictures(crop, config, hallucinator):
+        weights[slot] = count
+        yield Hypothesis(picture, (slot,))
 
 
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
     """What every (scale index, slot) of a crop stands for."""
-    labels = scale_labels(config)
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
-    for slot, level in enumerate(_levels(crop, config) if config.scales else []):
-        fitting = (scale for scale in config.scales if _fits(level.picture, scale))
-        names |= {(labels.index(scale), slot): ProbeHypothesis(scale, level.sigma) for scale in fitting}
+    levels = _levels(crop, config) if config.scales else []
+    for index, scale in enumerate(config.scales, int(config.identity)):
+        if fits(working_size(crop.shape, config.lr_size), scale):
+            names |= {(index, slot): ProbeHypothesis(scale, level.sigma) for slot, level in enumerate(levels)}
     return names
 
 
@@ -66,31 +71,27 @@ def probe_picture(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, scale: int, slot: int
 ) -> tuple[ProbeHypothesis, Image]:
     """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
-    label = scale_labels(config)[scale]
-    for index, pictures, sigmas, _ in _pictures(crop, config, hallucinator, only=label):
-        if index == scale:
-            return ProbeHypothesis(label, sigmas[slot]), pictures[slot]
-    raise IndexError(f"no probe hypothesis at scale {label}")
+    made = probe_pictures(crop, config, hallucinator, only=scale_labels(config)[scale])
+    return next((what, picture) for where, what, _, picture in made if where == (scale, slot))
 
 
-def _pictures(
+def probe_pictures(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, only: int | None = None
-) -> Iterator[tuple[int, NDArray[np.float32], list[float], list[int]]]:
-    labels = scale_labels(config)
+) -> Iterator[tuple[tuple[int, int], ProbeHypothesis, int, Image]]:
+    """Every hypothesis, or those of the scale ``only``: its (scale index, slot), what it is, its multiplicity, the picture."""
     if config.identity and only in (None, 1):
-        yield 0, to_float(crop)[None], [0.0], [1]
-    if not config.scales or only == 1:
-        return
-    levels = _levels(crop, config)
-    stack = np.stack([level.picture for level in levels])
-    for label in config.scales if only is None else (only,):
-        if _fits(stack[0], label):
-            enlarged = rounded(hallucinator(stack, label), config.degradations.quantize)
-            yield labels.index(label), enlarged, [v.sigma for v in levels], [v.count for v in levels]
-
-
-def _fits(picture: Image, scale: int) -> bool:
-    return picture[..., 0].size * scale * scale <= MAX_OUTPUT
+        yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(crop)
+    wanted = [scale for scale in config.scales if only in (None, scale)]
+    size = working_size(crop.shape, config.lr_size)
+    levels = _levels(crop, config) if wanted else []
+    for scale in (scale for scale in wanted if fits(size, scale)):
+        index, step = scale_labels(config).index(scale), hallucinator.batch(size, scale)
+        for start in range(0, len(levels), step):
+            batch = levels[start : start + step]
+            enlarged = hallucinator(np.stack([level.picture for level in batch]), scale)
+            for slot, (level, picture) in enumerate(zip(batch, enlarged, strict=True), start):
+                shown = rounded(picture, config.degradations.quantize)
+                yield (index, slot), ProbeHypothesis(scale, level.sigma), level.count, shown
 
 
 def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> list[BlurLevel]:

@@ -28,6 +28,9 @@ PROVIDERS = {
 BATCH = 8
 """Every network runs on batches of exactly this many pictures, the last one padded: the batch never changes a bit."""
 
+LARGE = 224 * 224
+"""Pictures whose output has more pixels than this run one at a time: their activations, not their number, are the cost."""
+
 
 @dataclass(frozen=True)
 class Device:
@@ -156,13 +159,18 @@ class Network:
         """The execution provider in use, e.g. ``"CUDAExecutionProvider"``."""
         return str(self.open().get_providers()[0])
 
+    def batch(self, height: int, width: int) -> int:
+        """How many pictures of a size run together."""
+        return BATCH if height * width * self.card.contract.scale**2 <= LARGE else 1
+
     def run(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W, 3) float32 RGB in [0, 1] through the network, raw output (N, ...), in fixed padded batches."""
         blob = to_planes(pictures, self.card)
+        size = self.batch(*blob.shape[2:])
         parts = []
-        for start in range(0, len(blob), BATCH):
-            batch = blob[start : start + BATCH]
-            padded = np.zeros((BATCH, *blob.shape[1:]), np.float32)
+        for start in range(0, len(blob), size):
+            batch = blob[start : start + size]
+            padded = np.zeros((size, *blob.shape[1:]), np.float32)
             padded[: len(batch)] = batch
             parts.append(self._run_batch(padded)[: len(batch)])
         return np.concatenate(parts)

@@ -8,7 +8,7 @@ from meetmid.config import SIGMAS, MatchConfig
 from meetmid.errors import InputError, ModelError
 from meetmid.probes.blur import blur, blur_levels
 from meetmid.probes.hallucination import Hallucinator, hallucinate, working_levels
-from meetmid.probes.hypotheses import ProbeHypothesis, probe_hypotheses, probe_names, probe_picture, probe_slots
+from meetmid.probes.hypotheses import ProbeHypothesis, left_out, probe_hypotheses, probe_names, probe_picture, probe_slots
 from meetmid.resize import resize, to_float, to_uint8
 
 
@@ -73,9 +73,13 @@ def test_hallucinate_repeats_collapsed_levels(tiny_family, face):
 
 
 def test_bad_requests(tiny_family, face):
-    for sigmas in ((), (-0.1,)):
+    for sigmas in ((), (-0.1,), (float("nan"),)):
         with pytest.raises(InputError, match="sigmas"):
             hallucinate(face(1, 20), 2, sigmas=sigmas, model=tiny_family)
+    with pytest.raises(InputError, match="lr_size"):
+        hallucinate(face(1, 20), 2, lr_size=4, model=tiny_family)
+    with pytest.raises(InputError, match=r"array \(140, 130, 3\) uint8: 8x of 130 x 140 px is more than 1048576 pixels"):
+        hallucinate(face(1, 140)[:, :130], 8, model=tiny_family)
     with pytest.raises(ModelError, match="3"):
         hallucinate(face(1, 20), 3, model=tiny_family)
     with pytest.raises(InputError):
@@ -115,3 +119,17 @@ def test_a_scale_whose_picture_would_be_too_large_has_no_hypotheses(tiny_family)
     assert [h.slots for h in probe_hypotheses(crop, config, generator, weights)] == [((0, 0),)]
     assert weights.tolist() == [[1], [0]]
     assert list(probe_names(crop, config)) == [(0, 0)]
+    assert left_out(crop, config) == ["no 4x hypotheses: 4x of 300 x 300 px is more than 1048576 pixels"]
+    assert left_out(crop[:256, :256], config) == []
+
+
+def test_large_pictures_run_one_at_a_time(tiny_family, face, monkeypatch):
+    generator = Hallucinator(tiny_family, (2,), device="cpu")
+    pictures = np.stack([to_float(face(k, 120)) for k in range(3)])
+    sizes = []
+    run = generator.networks[2]._run_batch
+    monkeypatch.setattr(generator.networks[2], "_run_batch", lambda batch: sizes.append(len(batch)) or run(batch))
+    got = generator(pictures, 2)
+    assert sizes == [1, 1, 1]
+    assert generator.batch((112, 112), 2) == 8
+    np.testing.assert_allclose(got[2], generated(pictures[2], 2), atol=1e-5)
