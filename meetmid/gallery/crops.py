@@ -10,41 +10,42 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-IN_MEMORY = 16 * 2**20
+IN_MEMORY = 4 * 2**20
 
 
 class CropStore:
-    """PNG-coded RGB crops by position; spills to an unnamed temporary file beyond 16 MB. Safe to share by threads."""
+    """PNG-coded RGB crops by position; spills to an unnamed temporary file beyond 4 MB. Safe to share by threads."""
 
-    def __init__(self, codes: list[bytes] | None = None) -> None:
+    def __init__(self) -> None:
         self._file: Any = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, prefix="meetmid-")  # noqa: SIM115
+        self._packed: NDArray[np.uint8] | None = None
         self._spans: list[tuple[int, int]] = []
         self._lock = threading.Lock()
-        for code in codes or []:
-            self._append(code)
 
     def __len__(self) -> int:
         return len(self._spans)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"codes": [self.code(k) for k in range(len(self))]}
+        data, lengths = self.pack()
+        return {"data": np.array(data), "lengths": lengths}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["codes"])  # type: ignore[misc]
+        self.__init__()  # type: ignore[misc]
+        self._fill(state["data"], state["lengths"])
 
-    def _append(self, code: bytes) -> None:
+    def append(self, crop: NDArray[np.uint8] | None) -> None:
+        """Keep the next crop; None marks a picture that gave none."""
+        code = b"" if crop is None else cv2.imencode(".png", np.ascontiguousarray(crop[..., ::-1]))[1].tobytes()
         with self._lock:
             start = self._file.seek(0, 2)
             self._file.write(code)
             self._spans.append((start, len(code)))
 
-    def append(self, crop: NDArray[np.uint8] | None) -> None:
-        """Keep the next crop; None marks a picture that gave none."""
-        self._append(b"" if crop is None else cv2.imencode(".png", np.ascontiguousarray(crop[..., ::-1]))[1].tobytes())
-
     def code(self, index: int) -> bytes:
         """The PNG bytes of a crop; empty where there is none."""
         start, length = self._spans[index]
+        if self._packed is not None:
+            return self._packed[start : start + length].tobytes()
         with self._lock:
             self._file.seek(start)
             data: bytes = self._file.read(length)
@@ -58,15 +59,32 @@ class CropStore:
         decoded = np.asarray(cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         return np.ascontiguousarray(decoded[..., ::-1])
 
+    def part(self, start: int, stop: int) -> CropStore:
+        """Crops start .. stop, as a store of their own."""
+        codes = [self.code(k) for k in range(start, stop)]
+        return CropStore.unpack(np.frombuffer(b"".join(codes), np.uint8), np.array([len(c) for c in codes], np.int64))
+
     def pack(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """All codes in one array and their lengths, for a file."""
-        codes = [self.code(k) for k in range(len(self))]
-        return np.frombuffer(b"".join(codes), np.uint8), np.array([len(c) for c in codes], np.int64)
+        """All codes end to end, mapped where they have spilled, and their lengths, for a file."""
+        lengths = np.array([length for _, length in self._spans], np.int64)
+        if self._packed is not None:
+            return self._packed, lengths
+        with self._lock:
+            if lengths.sum() > IN_MEMORY:
+                self._file.flush()
+                return np.memmap(self._file, np.uint8, "r", shape=(int(lengths.sum()),)), lengths
+            self._file.seek(0)
+            return np.frombuffer(self._file.read(), np.uint8), lengths
 
     @classmethod
     def unpack(cls, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> CropStore:
-        """The inverse of :meth:`pack`."""
+        """The inverse of :meth:`pack`; ``data`` is kept as it is, mapped or not. Raises ValueError where they differ."""
         store = cls()
-        for end, length in zip(np.cumsum(lengths), lengths, strict=True):
-            store._append(data[end - length : end].tobytes())
+        store._fill(data, lengths)
         return store
+
+    def _fill(self, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
+        if data.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != len(data):
+            raise ValueError(f"{len(data)} bytes of crops, lengths for {int(lengths.sum())}")
+        self._packed = data
+        self._spans = [(int(end - length), int(length)) for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
