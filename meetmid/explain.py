@@ -18,7 +18,6 @@ from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.provenance import decompose
-from meetmid.scores.side import Side
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher
@@ -33,35 +32,35 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
             f"{result.probe_ids[p]} ({result.probe_status[p]}) and {result.gallery_ids[g]} ({result.gallery_status[g]}) "
             f"have no score to explain"
         )
-    if result.source is not None:
-        own_matcher, galleries, which = result.source
-        matcher, gallery = matcher or own_matcher, gallery or galleries[int(which[p])]
-    if matcher is None or gallery is None:
+    if matcher is None and result.source is not None:
+        matcher = result.source[0]
+    if matcher is None or (gallery is None and result.source is None):
         raise InputError("a result read from a file is explained with matcher= and gallery=, those it was made with")
-    if result.probe_crops is None or result.probe_first is None or gallery.crops is None:
+    if result.probe_crops is None or result.probe_first is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
     if result.config.centering == "set" and result.probe_means is None:
         raise InputError("centering='set' needs the probes' own means, which only a result in memory or saved as .npz has")
-    gallery.check(matcher.card.sha256, result.config, gallery.lr_shape)
-    if matcher.config.hash() != result.config.hash() or gallery.ids != result.gallery_ids:
+    if gallery is not None:
+        gallery.check(matcher.card.sha256, result.config, gallery.lr_shape)
+    if matcher.config.hash() != result.config.hash() or (gallery is not None and gallery.ids != result.gallery_ids):
         raise InputError("a result is explained with the matcher and gallery it was made with, these are others")
     crops = [result.probe_crops.crop(k) for k in range(result.probe_first[p], result.probe_first[p + 1])]
-    probe_side, whole = matcher.sides(crops, gallery, result.config, result.probe_means)
+    entry = g
+    if gallery is None:
+        assert result.source is not None
+        gallery, entry = matcher.comparison.met(result.source[1], crops, g)
+    if gallery.crops is None:
+        raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
+    probe_side, whole = matcher.comparison.sides(crops, gallery, result.probe_means)
     config = result.config
     if config.select == "best":
         probe_side = replace(probe_side, weights=best_hypothesis(probe_side, whole).keep(probe_side))
-    first, stop = (int(k) for k in whole.first[g : g + 2])
+    one, first = whole.entries(entry, entry + 1), int(whole.first[entry])
     if config.portraits == "max":
-        alone = replace(whole, first=np.arange(len(whole.weights) + 1))
         rules: list[tuple[Rule, Rule]] = [(config.probe_rule, config.gallery_rule)]
-        each = [
-            fuse_sides(probe_side, _only(alone, k), rules, pairing=config.pairing, order=config.order, add="mean")[0][0, 0]
-            for k in range(first, stop)
-        ]
-        first += int(np.nanargmax(each))
-        one = _only(alone, first)
-    else:
-        one = _only(whole, g)
+        each = fuse_sides(probe_side, one.alone(), rules, pairing=config.pairing, order=config.order, add="mean")[0][0]
+        best = int(np.nanargmax(each))
+        one, first = one.alone().entries(best, best + 1), first + best
     found = decompose(
         probe_side, one, probe_rule=config.probe_rule, gallery_rule=config.gallery_rule, pairing=config.pairing,
         order=config.order,
@@ -90,15 +89,6 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         result.probe_ids[p], result.gallery_ids[g], float(result.scores[p, g]), float(found.similarity[row, column]),
         probe, shown, to_uint8(probe_view), to_uint8(gallery_view), probe.scale > 1,
         _largest_first(probe_labels, found.share.sum(axis=1)), _largest_first(gallery_labels, found.share.sum(axis=0)),
-    )
-
-
-def _only(side: Side, entry: int) -> Side:
-    """A side with one entry."""
-    start, stop = int(side.first[entry]), int(side.first[entry + 1])
-    return replace(
-        side, templates=side.templates[start:stop], weights=side.weights[start:stop],
-        first=np.array([0, stop - start], np.int64),
     )
 
 

@@ -78,7 +78,11 @@ class MatchResult:
     probe_crops: CropStore | None = field(default=None, repr=False)
     probe_first: NDArray[np.int64] | None = field(default=None, repr=False)
     probe_means: NDArray[np.float32] | None = field(default=None, repr=False)
-    source: tuple[Matcher, tuple[Gallery, ...], NDArray[np.int64]] | None = field(default=None, repr=False)
+    source: tuple[Matcher, Gallery] | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A pickled result is like a saved one: the matcher and the gallery stay behind."""
+        return {**self.__dict__, "source": None}
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.scores, dtype=dtype, copy=copy)
@@ -98,8 +102,9 @@ class MatchResult:
     ) -> Explanation:
         """Why probe ``p`` and gallery entry ``g`` (positions or ids) got their score.
 
-        The hypotheses are made anew from the kept crops. A result read from a file needs the ``matcher`` and the enrolled
-        ``gallery`` it was made with. Raises InputError for a failed entry or where no crops were kept.
+        The hypotheses are made anew from the kept crops, those of both entries at once. A result read from a file needs the
+        ``matcher`` and the enrolled ``gallery`` it was made with. Raises InputError for a failed entry or where no crops were
+        kept.
         """
         from meetmid.explain import explain
 

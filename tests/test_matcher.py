@@ -13,7 +13,7 @@ import meetmid
 from meetmid.config import MatchConfig
 from meetmid.errors import Cancelled, ConfigError, InputError, ModelError
 from meetmid.faces.alignment import TEMPLATES
-from meetmid.faces.crops import cut, given_faces
+from meetmid.faces.crops import Face, cut, given_faces
 from meetmid.gallery.store import Gallery
 from meetmid.scores.fusion import fuse
 
@@ -24,9 +24,8 @@ def same(a, b):
 
 def pooled(matcher, pictures, gallery):
     """One entry's uncentred templates (1, S, N, D) and weights, hypotheses of all its pictures side by side."""
-    side, _ = matcher.sides(pictures, gallery, matcher.config)
-    templates, weights = side.hypotheses(0)
-    return templates[None], weights[None]
+    side, _ = matcher.comparison.sides(pictures, gallery, None)
+    return np.concatenate(side.templates, axis=1)[None], np.concatenate(side.weights, axis=1)[None]
 
 
 def test_pictures_and_an_enrolled_gallery_give_the_same_bits(small, probes, portraits, tmp_path):
@@ -44,14 +43,15 @@ def test_pictures_and_an_enrolled_gallery_give_the_same_bits(small, probes, port
         assert same(result, want)
 
 
-def test_neither_order_nor_company_nor_threads_nor_memory_change_a_bit(small, probes, portraits):
+def test_neither_order_nor_company_nor_threads_nor_memory_change_a_bit(small, probes, portraits, monkeypatch):
     with small(threads=1) as matcher:
         want = matcher.match(probes, portraits).scores
         rows, columns = [2, 0, 3, 1], [4, 1, 0, 3, 2]
         mixed = matcher.match([probes[k] for k in rows], [portraits[k] for k in columns])
         assert same(mixed, want[rows][:, columns])
         assert same(matcher.match(probes[2], portraits[3]), want[2:3, 3:4])
-        matcher._memory = 4096  # far below what is allowed: everything is mapped and the blocks hold one entry
+        monkeypatch.setattr("meetmid.intake.LIVE", 0)
+        matcher._memory = 1024  # far below what is allowed: everything is mapped and the blocks cut through entries
         assert isinstance(matcher.enroll(portraits).pool.templates, np.memmap)
         assert same(matcher.match(probes, portraits), want)
     for options in ({"threads": 2}, {"threads": None}, {"memory_limit": 128 * 2**20}):
@@ -164,8 +164,39 @@ def test_broken_probes_cost_their_rows_only(small, face, portraits, tmp_path):
         assert columns.gallery_status[3] == "no pictures"
     with small(errors="raise") as matcher, pytest.raises(InputError, match=r"probe 1: .*something else"):
         matcher.match([good[0], (tmp_path / "text.jpg").read_bytes()], portraits)
-    with small(errors="raise") as matcher, pytest.raises(InputError, match="gallery 0"):
-        matcher.match(good[0], [b"broken"])
+    with small(errors="raise") as matcher:
+        for gallery, message in (
+            ([b"broken"], "gallery 0"), ([portraits[0], []], "gallery 1: no pictures"),
+            ([portraits[0], tmp_path / "none"], "gallery none: .*at least one picture"),
+        ):
+            (tmp_path / "none").mkdir(exist_ok=True)
+            with pytest.raises(InputError, match=message):
+                matcher.match(good[0], gallery)
+
+
+def test_a_face_finder_that_breaks_costs_one_picture(small, face):
+    class Fragile:
+        def detect(self, image):
+            if image.shape[0] == 66:
+                raise ZeroDivisionError("boxes of no area")
+            return [Face((10, 10, 40, 40))]
+
+    with small(faces="detect", detector=Fragile()) as matcher:
+        result = matcher.match([face(1), face(2, 66), face(3)], [face(9)])
+    assert np.isnan(result.scores[:, 0]).tolist() == [False, True, False]
+    assert "the face finder failed on a 66 x 66 px picture: boxes of no area" in result.probe_status[1]
+
+
+def test_sides_may_be_iterators_and_ids_too(small, probes, portraits):
+    with small() as matcher:
+        want = matcher.match(probes, portraits)
+        assert same(matcher.match(iter(probes), (p for p in portraits)), want)
+        gallery = matcher.enroll((p for p in portraits), ids=(f"p{k}" for k in range(5)))
+        assert gallery.ids == ("p0", "p1", "p2", "p3", "p4")
+        assert same(matcher.match([iter(probes[:1]), *probes[1:]], gallery), want)
+        for side in ({"a": probes[0]}, {b"a", b"b"}):
+            with pytest.raises(InputError, match="expected a list, which has an order"):
+                matcher.match(side, portraits)
 
 
 def test_templates_that_are_zero_are_never_scored(small, face, make_matcher, tmp_path):
@@ -174,8 +205,15 @@ def test_templates_that_are_zero_are_never_scored(small, face, make_matcher, tmp
         result = matcher.match([face(1, 20), black], [black, face(2, 48)])
         assert np.isnan(result.scores).tolist() == [[False, False], [True, True]]  # noise makes a black portrait usable
         assert result.probe_status == ("ok", "every template was zero or not finite")
-        assert any("dropped" in w for w in result.warnings)
+        assert any("3 probe hypotheses" in w and "dropped" in w for w in result.warnings)
+        gallery = matcher.enroll([black, face(2, 48)], path=tmp_path / "g")
+        assert gallery.dropped == 7 - 2
+        assert any("5 gallery hypotheses" in w for w in result.warnings)
+        assert any("5 gallery hypotheses" in w for w in matcher.match(face(1, 20), gallery).warnings)
         assert same(result.scores[:1, 1:], matcher.match(face(1, 20), face(2, 48)))
+    strict = small(matcher=matcher.card, errors="raise")
+    with pytest.raises(InputError, match="probe 1: every template was zero"):
+        strict.match([face(1, 20), black], face(2, 48))
 
 
 def test_sides_that_cannot_be_used(small, face):
@@ -187,8 +225,6 @@ def test_sides_that_cannot_be_used(small, face):
             matcher.identify(face(1, 20), face(1), k=0)
         with pytest.raises(ConfigError, match="keys"):
             matcher.match(face(1, 20), face(1), faces={"probes": "crop"})
-        with pytest.raises(ConfigError, match="per side"):
-            matcher.match(face(1, 20), face(1), faces=np.zeros((1, 4)))
         result = matcher.match(face(1, 20), face(1), faces={"probe": "detect"})
         assert "no face finder" in result.probe_status[0]
 
@@ -233,13 +269,56 @@ def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
         assert sum(stage == "gallery" for *_, stage in seen) == 3 * len(portraits)
         for k, probe in enumerate(probes):
             assert same(result.scores[k : k + 1], matcher.match([probe], portraits))
-        assert result.explain(1, 2).gallery_picture.ndim == 3
+        found = result.explain(1, 2)
+        alone = matcher.match([probes[1]], [portraits[2]]).explain(0, 0)
+        assert (found.probe, found.gallery, found.score) == (alone.probe, alone.gallery, alone.score)
+        assert same(found.gallery_picture, alone.gallery_picture)
+        assert found.gallery.size is None or found.gallery.size[0] % 16 == 0
         for call in (lambda: matcher.enroll(portraits), lambda: matcher.show_gallery(portraits[0])):
             with pytest.raises(ConfigError, match="native"):
                 call()
         assert np.isnan(matcher.match([b"broken"], portraits).scores).all()
+    for options in ({"centering": "set"}, {"select": "best"}, {"keep_crops": False}):
+        with small(lr_size=None, **options) as matcher:
+            result = matcher.match(probes, portraits)
+            assert np.isfinite(result.scores[[0, 1, 3, 4]]).all()
+            if "keep_crops" in options:
+                with pytest.raises(InputError, match="keep_crops=False"):
+                    result.explain(0, 0)
+            else:
+                assert result.explain(4, 1).score == result.scores[4, 1]
     with small(lr_size=None, resolution_matching=False) as matcher:
         assert same(matcher.match(probes, matcher.enroll(portraits)), matcher.match(probes, portraits))
+
+
+def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
+    with small(lr_size=None, scales=(2, 8), sigmas=(0.0,), work_size=None, paths="none") as matcher:
+        result = matcher.match([face(1, 140), face(2, 20)], face(3))
+        assert "no 8x hypotheses: 8x of 140 x 140 px is more than" in result.probe_status[0]
+        assert result.probe_status[0].startswith("ok: ")
+        assert result.probe_status[1] == "ok"
+        assert not result.failed
+        assert any("1 of 2 probes are too large" in w for w in result.warnings)
+        matcher._memory = 700_000
+        result = matcher.match([face(1, 140), face(2, 20)], face(3))
+        assert "140 x 140 px does not fit in half of memory_limit" in result.probe_status[0]
+        assert np.isnan(result.scores[:, 0]).tolist() == [True, False]
+
+
+def test_pickling_leaves_the_callback_behind(small, probes, portraits):
+    with small(progress=lambda *_: None) as matcher:
+        again = pickle.loads(pickle.dumps(matcher))
+        assert same(again.match(probes, portraits), matcher.match(probes, portraits))
+        assert matcher._progress is not None
+
+
+def test_without_scales_the_gallery_is_still_degraded(small, probes, portraits):
+    paths = (("gblur",), ("gauss_noise",))
+    with small(scales=(), paths=paths) as matcher, small(scales=(), paths="none") as plain:
+        gallery = matcher.enroll(portraits)
+        assert gallery.pool.templates.shape == (5, 1, 3, 24)
+        assert same(gallery.pool.templates[:, :, :1], plain.enroll(portraits).pool.templates)
+        assert not same(matcher.match(probes, gallery), plain.match(probes, portraits))
 
 
 def test_identify_ranks_and_fusion_overrides(small, probes, portraits):

@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, StoreError
@@ -25,9 +26,10 @@ FORMAT = "meetmid-gallery-1"
 class Gallery:
     """Enrolled portraits.
 
-    ``ids`` and ``status`` one per entry; ``pool`` the uncentred templates; ``matcher`` the sha256 of the network and
-    ``config`` the configuration they were made with; ``lr_shape`` (height, width) the probe working size they are matched
-    to. Biometric templates are sensitive: saved galleries are readable by their owner only.
+    ``ids`` and ``status`` one per entry; ``pool`` the uncentred templates, of which ``dropped`` were zero or not finite and
+    take no part; ``matcher`` the sha256 of the network and ``config`` the configuration they were made with; ``lr_shape``
+    (height, width) the probe working size they are matched to. Biometric templates are sensitive: saved galleries are
+    readable by their owner only.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +39,7 @@ class Gallery:
     lr_shape: tuple[int, int]
     pool: TemplatePool = field(repr=False)
     crops: CropStore | None = field(repr=False)
+    dropped: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,6 +49,17 @@ class Gallery:
         """Which hypothesis lies in which slot."""
         return GalleryLayout.of(self.config, self.lr_shape)
 
+    def entry(self, index: int) -> Gallery:
+        """One entry as a gallery of its own, without templates."""
+        start, stop = (int(k) for k in self.pool.first[index : index + 2])
+        crops = None if self.crops is None else self.crops.part(start, stop)
+        alone = replace(self, ids=self.ids[index : index + 1], status=self.status[index : index + 1], crops=crops)
+        return replace(alone, pool=_room(np.array([0, stop - start], np.int64)))
+
+    def emptied(self) -> Gallery:
+        """The same portraits without their templates."""
+        return replace(self, pool=_room(self.pool.first))
+
     def check(self, matcher: str, config: MatchConfig, lr_shape: tuple[int, int]) -> None:
         """Raise StoreError unless templates of this matcher and configuration can be compared with the gallery's."""
         if self.matcher != matcher:
@@ -54,7 +68,7 @@ class Gallery:
                 f"two networks cannot be compared: enroll again"
             )
         if self.config.gallery_hash() != config.gallery_hash() or self.lr_shape != lr_shape:
-            ours, theirs = self.config.to_dict(), config.to_dict()
+            ours, theirs = self.config.gallery_values(), config.gallery_values()
             differing = sorted(k for k in ours if ours[k] != theirs[k])
             raise StoreError(
                 f"the gallery was enrolled with another configuration (preset {self.config.preset!r} against "
@@ -81,7 +95,7 @@ class Gallery:
                 np.save(aside / f"{name}.npy", array, allow_pickle=False)
             manifest = {
                 "format": FORMAT, "matcher": self.matcher, "lr_shape": self.lr_shape, "config": self.config.to_dict(),
-                "ids": self.ids, "status": self.status, "arrays": sorted(arrays),
+                "ids": self.ids, "status": self.status, "dropped": self.dropped, "arrays": sorted(arrays),
             }
             (aside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             for file in aside.iterdir():
@@ -112,7 +126,7 @@ class Gallery:
             height, width = manifest["lr_shape"]
             gallery = cls(
                 tuple(manifest["ids"]), tuple(manifest["status"]), MatchConfig.from_dict(manifest["config"]),
-                manifest["matcher"], (height, width), pool, crops,
+                manifest["matcher"], (height, width), pool, crops, int(manifest["dropped"]),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, ConfigError) as error:
             raise StoreError(f"{root}: expected an enrolled gallery, got {type(error).__name__}: {error}") from error
@@ -120,6 +134,11 @@ class Gallery:
         if len(pictures) > 1 or not len(gallery.ids) == len(gallery.status) == len(pool.first) - 1:
             raise StoreError(f"{root}: the gallery is damaged, its manifest and arrays differ in their number of entries")
         return gallery
+
+
+def _room(first: NDArray[np.int64]) -> TemplatePool:
+    pictures = int(first[-1])
+    return TemplatePool(np.zeros((pictures, 0, 0, 0), np.float32), np.zeros((pictures, 0, 0), np.float32), first)
 
 
 def _is_gallery(path: Path) -> bool:

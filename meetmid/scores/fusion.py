@@ -8,7 +8,8 @@ score(P, G) = sum_i max_j r(p_i, g_j).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,6 +24,7 @@ from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.kernels import Rows, Weights
 from meetmid.scores.side import BLOCK, Side, Templates
+from meetmid.templates.pool import allocate
 
 Scores = NDArray[np.float32]
 Add = Literal["auto", "sum", "mean"]
@@ -138,12 +140,36 @@ def fuse_sides(
     add: Add = "auto",
     threads: int | None = None,
     block: int = BLOCK,
+    limit: int = sys.maxsize,
 ) -> list[Scores]:
-    """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of padded rows are held per side."""
+    """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of rows are held per side, and a matrix of
+    more than ``limit`` bytes lies in a mapped file."""
     if select == "best":
         p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
-    plan = _Plan(pairing, order, _is_mean(p, add), _is_mean(g, add), threads or os.cpu_count() or 1, block)
+    plan = _Plan(pairing, order, _is_mean(p, add), _is_mean(g, add), threads or os.cpu_count() or 1, block, limit)
     return [_fuse(p, g, a, b, plan) for a, b in rules]
+
+
+def fuse_portraits(
+    p: Side, g: Side, probe: Rule, gallery: Rule, *, select: Select, block: int, limit: int, **options: Any
+) -> Scores:
+    """The largest score of each entry's pictures, every picture scored alone (networks.md question F5); other keywords as
+    in :func:`fuse_sides`."""
+    if select == "best":
+        p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
+    out = missing_scores(len(p), len(g), limit)
+    per_picture = 4 * max(1, len(p))
+    start = 0
+    while start < len(g):
+        ends = np.searchsorted(g.first, g.first[start] + max(1, block // per_picture), "right") - 1
+        stop = max(start + 1, int(ends))
+        part = g.entries(start, stop)
+        alone = fuse_sides(p, part.alone(), [(probe, gallery)], block=block, limit=block, **options)[0]
+        for entry, (low, high) in enumerate(pairwise(part.first), start):
+            if high > low:
+                out[:, entry] = np.fmax.reduce(alone[:, low:high], axis=1)
+        start = stop
+    return out
 
 
 @dataclass(frozen=True)
@@ -154,22 +180,45 @@ class _Plan:
     mean_g: bool
     threads: int
     block: int
+    limit: int
+
+
+def missing_scores(probes: int, entries: int, limit: int) -> Scores:
+    """A (P, G) matrix of NaN; beyond ``limit`` bytes it is mapped onto a temporary file."""
+    out = allocate((probes, entries), limit)
+    out[:] = np.nan
+    return out
 
 
 def _fuse(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan) -> Scores:
+    out = missing_scores(len(p), len(g), plan.limit)
     if probe == "T_concat":
-        return _concat(p.added(per_scale=True, limit=plan.block), g.added(per_scale=True, limit=plan.block))
-    if plan.pairing == "same_scale" and "T_add" in (probe, gallery):
-        alone = replace(plan, pairing="all")
-        scores = [_fuse(p.at_scale(s), g.at_scale(s), probe, gallery, alone) for s in range(p.templates.shape[1])]
-        present = np.sum([~np.isnan(s) for s in scores], axis=0)
-        total = np.sum([np.nan_to_num(s.astype(np.float64)) for s in scores], axis=0)
-        return np.where(present > 0, total / np.maximum(present, 1), np.nan).astype(np.float32)
-    p = p.added(per_scale=False, limit=plan.block) if probe == "T_add" else p
-    g = g.added(per_scale=False, limit=plan.block) if gallery == "T_add" else g
-    if plan.order == "gallery_first":
-        return _reduce(p, g, probe, gallery, plan.mean_p, plan.mean_g, plan)
-    return np.ascontiguousarray(_reduce(g, p, gallery, probe, plan.mean_g, plan.mean_p, plan).T)
+        _concat(p.added(per_scale=True, limit=plan.block), g.added(per_scale=True, limit=plan.block), out)
+    elif plan.pairing == "same_scale" and "T_add" in (probe, gallery):
+        _mean_over_scales(p, g, probe, gallery, replace(plan, pairing="all"), out)
+    else:
+        p = p.added(per_scale=False, limit=plan.block) if probe == "T_add" else p
+        g = g.added(per_scale=False, limit=plan.block) if gallery == "T_add" else g
+        if plan.order == "gallery_first":
+            _reduce(p, g, probe, gallery, plan.mean_p, plan.mean_g, plan, out)
+        else:
+            _reduce(g, p, gallery, probe, plan.mean_g, plan.mean_p, plan, out.T)
+    return out
+
+
+def _mean_over_scales(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan, out: Scores) -> None:
+    """The mean of the scores that every scale gives on its own, over the scales that give one."""
+    scales = range(p.templates.shape[1])
+    plan = replace(plan, limit=plan.limit // len(scales))
+    alone = [_fuse(p.at_scale(s), g.at_scale(s), probe, gallery, plan) for s in scales]
+    step = max(1, plan.block // (16 * max(1, len(g))))
+    for start in range(0, len(p), step):
+        values = [scores[start : start + step] for scores in alone]
+        present = np.sum([~np.isnan(v) for v in values], axis=0)
+        total = np.zeros(present.shape)
+        for v in values:
+            total += np.nan_to_num(v)
+        out[start : start + step] = np.where(present > 0, total / np.maximum(present, 1), np.nan)
 
 
 def _is_mean(side: Side, add: Add) -> bool:
@@ -179,42 +228,59 @@ def _is_mean(side: Side, add: Add) -> bool:
     return len(np.unique(totals[totals > 0])) > 1
 
 
-def _reduce(a: Side, b: Side, outer: Rule, inner: Rule, mean_a: bool, mean_b: bool, plan: _Plan) -> Scores:
-    """Outer rule over a's hypotheses of the inner rule over b's, block by block."""
-    out = np.full((len(a), len(b)), np.nan, np.float32)
-    step_a, step_b = (max(1, plan.block // max(1, side.entry_bytes())) for side in (a, b))
-    options = (plan.pairing == "same_scale", inner == "S_max", outer == "S_max", mean_b, mean_a)
+@dataclass(frozen=True)
+class _Block:
+    """A block of a side's rows and the entries that it touches: ``first`` .. ``first`` + G, bounded by ``cuts`` (G + 1,)."""
+
+    rows: Rows
+    weights: Weights
+    scales: NDArray[np.int64]
+    first: int
+    cuts: NDArray[np.int64]
+    begun: bool
+    unfinished: bool
+
+    def __len__(self) -> int:
+        return len(self.cuts) - 1
+
+
+def _blocks(side: Side, size: int) -> Iterator[_Block]:
+    starts, step = side.starts, side.step(size)
+    for start in range(0, int(starts[-1]), step):
+        stop = min(start + step, int(starts[-1]))
+        first = int(np.searchsorted(starts, start, "right")) - 1
+        last = int(np.searchsorted(starts, stop, "left"))
+        cuts = np.clip(starts[first : last + 1], start, stop) - start
+        yield _Block(*side.rows(start, stop), first, cuts, bool(starts[first] < start), bool(starts[last] > stop))
+
+
+def _reduce(
+    a: Side, b: Side, outer: Rule, inner: Rule, mean_a: bool, mean_b: bool, plan: _Plan, out: Scores
+) -> None:
+    """Outer rule over a's hypotheses of the inner rule over b's, block by block, into ``out`` (A, B)."""
+    rule = (plan.pairing == "same_scale", inner == "S_max", outer == "S_max", mean_b, mean_a)
+    carried, carry = np.zeros((len(b), 3)), np.zeros((len(b), 3))
     with ThreadPoolExecutor(plan.threads) as pool:
-        for first_b in range(0, len(b), step_b):
-            rows_b, weights_b, scale_b = b.rows(first_b, first_b + step_b)
-            for first_a in range(0, len(a), step_a):
-                rows_a, weights_a, scale_a = a.rows(first_a, first_a + step_a)
-                target = out[first_a : first_a + step_a, first_b : first_b + step_b]
+        for block in _blocks(a, plan.block):
+            inner_state = np.zeros((len(block.rows), 3))
+            for other in _blocks(b, plan.block):
+                columns = slice(other.first, other.first + len(other))
 
                 def job(
-                    i: int, rows_a: Rows = rows_a, weights_a: Weights = weights_a, scale_a: NDArray[np.int64] = scale_a,
-                    target: Rows = target, rows_b: Rows = rows_b, weights_b: Weights = weights_b,
-                    scale_b: NDArray[np.int64] = scale_b,
+                    k: int, block: _Block = block, other: _Block = other, columns: slice = columns,
+                    carried: Weights = carried, carry: Weights = carry, state: Weights = inner_state,
                 ) -> None:
-                    here = slice(i, i + 1)
-                    kernels.reduce_pairs(
-                        rows_a[here], weights_a[here], rows_b, weights_b, scale_a, scale_b, *options, target[here]
+                    here = slice(int(block.cuts[k]), int(block.cuts[k + 1]))
+                    kernels.reduce_rows(
+                        block.rows[here], block.weights[here], block.scales[here], other.rows, other.weights, other.scales,
+                        other.cuts, (block.begun and k == 0, other.begun),
+                        (block.unfinished and k == len(block) - 1, other.unfinished), rule, state[here], carried[columns],
+                        carry[columns], out[block.first + k, columns],
                     )
 
-                list(pool.map(job, range(len(rows_a))))
-    return out
+                list(pool.map(job, range(len(block))))
+            carried, carry = carry, carried
 
 
-def _concat(p: Side, g: Side) -> Scores:
-    out = np.full((len(p), len(g)), np.nan, np.float32)
+def _concat(p: Side, g: Side, out: Scores) -> None:
     kernels.concat_pairs(p.templates[:, :, 0], p.weights[..., 0] > 0, g.templates[:, :, 0], g.weights[..., 0] > 0, out)
-    return out
-
-
-def best_portrait(scores: Scores, first: NDArray[np.int64]) -> Scores:
-    """(P, pictures) to (P, entries): the largest score of each entry's pictures, NaN where none has one."""
-    best = np.full((len(scores), len(first) - 1), np.nan, np.float32)
-    for entry, (start, stop) in enumerate(pairwise(first)):
-        if stop > start:
-            best[:, entry] = np.fmax.reduce(scores[:, start:stop], axis=1)
-    return best

@@ -35,15 +35,12 @@ def unit_rows(templates: Rows, out: Rows) -> None:
 
 
 @numba.njit(**_strict)
-def weighted_sum(templates: Rows, weights: Weights, out: Rows) -> None:
-    """Sum the rows of (n, D) by their weights into ``out`` (D,), in float64; rows of weight 0 are never read."""
-    total = np.zeros(templates.shape[1], np.float64)
+def weighted_sum(templates: Rows, weights: Weights, total: Weights) -> None:
+    """Add the rows of (n, D) by their weights to ``total`` (D,); rows of weight 0 are never read."""
     for i in range(templates.shape[0]):
         if weights[i] > 0:
             for k in range(templates.shape[1]):
                 total[k] += weights[i] * templates[i, k]
-    for k in range(templates.shape[1]):
-        out[k] = np.float32(total[k])
 
 
 @numba.njit(**_dot)
@@ -85,81 +82,96 @@ def _absent(weights: Weights, start: int) -> bool:
 
 
 @numba.njit(**_strict)
-def reduce_pairs(
-    a: NDArray[np.float32],
+def reduce_rows(
+    a: Rows,
     weight_a: Weights,
-    b: NDArray[np.float32],
-    weight_b: Weights,
     scale_a: NDArray[np.int64],
+    b: Rows,
+    weight_b: Weights,
     scale_b: NDArray[np.int64],
-    same_scale: bool,
-    inner_max: bool,
-    outer_max: bool,
-    inner_mean: bool,
-    outer_mean: bool,
+    cuts: NDArray[np.int64],
+    begun: tuple[bool, bool],
+    unfinished: tuple[bool, bool],
+    rule: tuple[bool, bool, bool, bool, bool],
+    inner: Weights,
+    carried: Weights,
+    carry: Weights,
     out: Rows,
 ) -> None:
-    """``out[p, g]`` = outer rule over rows i of (inner rule over rows j of a[p, i] . b[g, j]).
+    """``out[g]`` = outer rule over rows i of one entry of (inner rule over rows j of entry g of a[i] . b[j]).
 
-    ``a`` (P, M, D) and ``b`` (G, N, D) hold padded unit rows; weights (P, M) and (G, N), 0 = absent; ``scale_*`` number the
-    scale of each row. NaN where a side has no row, or, with ``same_scale``, no common scale. Sums run in float64.
+    ``a`` (m, D) and ``b`` (n, D) are blocks of the two streams of unit rows, weights (m,) and (n,) 0 = absent, ``scale_*``
+    the rows' scales; ``cuts`` (G + 1,) bounds the entries of ``b``. ``begun`` tells whether the entry of ``a`` and the first
+    of ``b`` started in an earlier block, ``unfinished`` whether the entry of ``a`` and the last of ``b`` go on in the next;
+    what is known of them so far waits in ``inner`` (m, 3) and in ``carried`` and ``carry`` (G, 3), so that a cut never
+    changes a bit. ``rule``: same scale only, inner maximum, outer maximum, inner mean, outer mean. NaN where a side has no
+    row, or no common scale. Sums run in float64.
     """
+    same_scale, inner_max, outer_max, inner_mean, outer_mean = rule
     tile = np.empty((TILE, TILE), np.float32)
-    best = np.empty(TILE, np.float64)
-    total = np.empty(TILE, np.float64)
-    mass = np.empty(TILE, np.float64)
-    for p in range(a.shape[0]):
-        for g in range(b.shape[0]):
-            outer_best, outer_total, outer_mass = -np.inf, 0.0, 0.0
-            for i in range(0, a.shape[1], TILE):
-                if _absent(weight_a[p], i):
-                    continue
-                best[:] = -np.inf
-                total[:] = 0.0
-                mass[:] = 0.0
-                for j in range(0, b.shape[1], TILE):
-                    if _absent(weight_b[g], j):
-                        continue
-                    _tile(a[p], i, b[g], j, tile)
-                    for y in range(TILE):
-                        for x in range(TILE):
-                            w = weight_b[g, j + x]
-                            if w > 0 and (not same_scale or scale_a[i + y] == scale_b[j + x]):
-                                r = float(tile[y, x])
-                                best[y] = max(best[y], r)
-                                total[y] += w * r
-                                mass[y] += w
-                for y in range(TILE):
-                    w = weight_a[p, i + y]
-                    if w > 0 and mass[y] > 0:
-                        r = best[y] if inner_max else (total[y] / mass[y] if inner_mean else total[y])
-                        outer_best = max(outer_best, r)
-                        outer_total += w * r
-                        outer_mass += w
-            if outer_mass > 0:
-                r = outer_best if outer_max else (outer_total / outer_mass if outer_mean else outer_total)
-                out[p, g] = np.float32(r)
+    state = np.empty((TILE, 3), np.float64)
+    for g in range(len(cuts) - 1):
+        going_on = unfinished[1] and g == len(cuts) - 2
+        resumed = begun[1] and g == 0
+        best, total, mass = -np.inf, 0.0, 0.0
+        if begun[0]:
+            best, total, mass = carried[g]
+        for i in range(0, a.shape[0], TILE):
+            if _absent(weight_a, i):
+                continue
+            if resumed:
+                state[:] = inner[i : i + TILE]
             else:
-                out[p, g] = np.float32(np.nan)
+                state[:, 0], state[:, 1], state[:, 2] = -np.inf, 0.0, 0.0
+            for j in range(cuts[g], cuts[g + 1], TILE):
+                if _absent(weight_b, j):
+                    continue
+                _tile(a, i, b, j, tile)
+                for y in range(TILE):
+                    for x in range(TILE):
+                        w = weight_b[j + x]
+                        if w > 0 and (not same_scale or scale_a[i + y] == scale_b[j + x]):
+                            r = float(tile[y, x])
+                            state[y, 0] = max(state[y, 0], r)
+                            state[y, 1] += w * r
+                            state[y, 2] += w
+            if going_on:
+                inner[i : i + TILE] = state
+                continue
+            for y in range(TILE):
+                w = weight_a[i + y]
+                if w > 0 and state[y, 2] > 0:
+                    r = _reduced(state[y, 0], state[y, 1], state[y, 2], inner_max, inner_mean)
+                    best = max(best, r)
+                    total += w * r
+                    mass += w
+        if unfinished[0]:
+            carry[g, 0], carry[g, 1], carry[g, 2] = best, total, mass
+        elif not going_on:
+            out[g] = np.float32(_reduced(best, total, mass, outer_max, outer_mean) if mass > 0 else np.nan)
 
 
 @numba.njit(**_strict)
-def row_maxima(a: Rows, b: NDArray[np.float32], weight_b: Weights, best: Weights, where: NDArray[np.int64]) -> None:
-    """For every row of ``a`` (M, D), update ``best`` (M,) and ``where`` (M, 2) = (g, j) with the largest similarity to any
-    row of ``b`` (G, N, D) that has weight; ties keep the first."""
+def _reduced(best: float, total: float, mass: float, maximum: bool, mean: bool) -> float:
+    result: float = best if maximum else (total / mass if mean else total)
+    return result
+
+
+@numba.njit(**_strict)
+def row_maxima(a: Rows, b: Rows, weight_b: Weights, offset: int, best: Weights, where: NDArray[np.int64]) -> None:
+    """For every row of ``a`` (m, D), update ``best`` (m,) and ``where`` (m,) = offset + j with the largest similarity to any
+    row j of ``b`` (n, D) that has weight; ties keep the first."""
     tile = np.empty((TILE, TILE), np.float32)
     for i in range(0, a.shape[0], TILE):
-        for g in range(b.shape[0]):
-            for j in range(0, b.shape[1], TILE):
-                if _absent(weight_b[g], j):
-                    continue
-                _tile(a, i, b[g], j, tile)
-                for y in range(TILE):
-                    for x in range(TILE):
-                        if weight_b[g, j + x] > 0 and tile[y, x] > best[i + y]:
-                            best[i + y] = tile[y, x]
-                            where[i + y, 0] = g
-                            where[i + y, 1] = j + x
+        for j in range(0, b.shape[0], TILE):
+            if _absent(weight_b, j):
+                continue
+            _tile(a, i, b, j, tile)
+            for y in range(TILE):
+                for x in range(TILE):
+                    if weight_b[j + x] > 0 and tile[y, x] > best[i + y]:
+                        best[i + y] = tile[y, x]
+                        where[i + y] = offset + j + x
 
 
 @numba.njit(**_strict)

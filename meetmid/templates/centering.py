@@ -7,16 +7,19 @@ import json
 import os
 import zipfile
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.errors import ConfigError, StoreError
+from meetmid.errors import ConfigError, ModelError, StoreError
 from meetmid.templates.pool import TemplatePool
 
 FIXED_POINT = 2.0**28
+ROWS = 256
+"""Templates converted at a time."""
 
 
 class MeanAccumulator:
@@ -25,12 +28,20 @@ class MeanAccumulator:
     def __init__(self, scales: int, length: int) -> None:
         self._total = np.zeros((scales, length), np.int64)
         self._mass = np.zeros(scales, np.int64)
+        self._largest = 0.0
 
     def add(self, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
-        """Add one picture's templates (S, N, D) with weights (S, N)."""
-        fixed = np.rint(templates.astype(np.float64) * FIXED_POINT).astype(np.int64)
+        """Add one picture's templates (S, N, D) with weights (S, N); raises ModelError where the sum would overflow."""
         counts = weights.astype(np.int64)
-        self._total += (fixed * counts[..., None]).sum(axis=1)
+        for scale, start in product(range(len(templates)), range(0, templates.shape[1], ROWS)):
+            rows, own = templates[scale, start : start + ROWS].astype(np.float64), counts[scale, start : start + ROWS]
+            self._largest += float(np.abs(rows).max(initial=0.0)) * float(own.sum())
+            if self._largest * FIXED_POINT >= 2.0**62:
+                raise ModelError(
+                    "the matcher's templates are too large to average (components that sum to more than 1.7e10); use "
+                    "normalize='l2'"
+                )
+            self._total[scale] += (np.rint(rows * FIXED_POINT).astype(np.int64) * own[:, None]).sum(axis=0)
         self._mass += counts.sum(axis=1)
 
     def means(self) -> NDArray[np.float32]:
@@ -60,6 +71,15 @@ class ReferenceMeans:
     probe: NDArray[np.float32]
     gallery: NDArray[np.float32]
     conditions: dict[str, Any]
+
+    def check(self, matcher: str, normalize: str, flip: bool) -> None:
+        """Raise ConfigError unless the means were learned with this matcher (its sha256), normalisation and flip option."""
+        wanted, got = (matcher, normalize, flip), (self.matcher, self.conditions.get("normalize"), self.conditions.get("flip"))
+        if wanted != got:
+            raise ConfigError(
+                f"reference means were learned for (matcher, normalize, flip) = {got}, this configuration has {wanted}; "
+                f"learn them with Matcher.learn_means"
+            )
 
     def of(self, side: Literal["probe", "gallery"], scales: tuple[int, ...]) -> NDArray[np.float32]:
         """The means (S, D) of the wanted scales; raises ConfigError when one was not learned."""

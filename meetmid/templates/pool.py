@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,3 +52,14 @@ class TemplatePool:
         pictures = int(first[-1])
         return cls(allocate((pictures, *shape), limit), allocate((pictures, *shape[:2]), limit // 8), first)
 
+
+    def part(self, entries: Sequence[int], limit: int) -> TemplatePool:
+        """A copy of some entries."""
+        counts = [int(self.first[entry + 1] - self.first[entry]) for entry in entries]
+        scales, slots, length = self.templates.shape[1:]
+        pool = TemplatePool.empty(counts, (scales, slots, length), limit)
+        for start, entry, count in zip(pool.first, entries, counts, strict=False):
+            for k in range(count):
+                pool.templates[start + k] = self.templates[self.first[entry] + k]
+                pool.weights[start + k] = self.weights[self.first[entry] + k]
+        return pool

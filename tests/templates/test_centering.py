@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meetmid.errors import ConfigError, InputError, StoreError
+from meetmid.errors import ConfigError, InputError, ModelError, StoreError
 from meetmid.scores.fusion import fuse
 from meetmid.templates.centering import MeanAccumulator, ReferenceMeans
 
@@ -30,10 +30,20 @@ def test_means_equal_float64_and_ignore_the_order(seed, magnitude):
         np.testing.assert_allclose(found[0][s], want, rtol=1e-6, atol=1e-6 * magnitude)
 
 
+def test_sums_that_would_overflow_are_refused():
+    total = MeanAccumulator(1, 2)
+    big = np.full((1, 1, 2), 1e9, np.float32)
+    for _ in range(17):
+        total.add(big, np.ones((1, 1)))
+    np.testing.assert_allclose(total.means(), 1e9)
+    with pytest.raises(ModelError, match="too large to average"):
+        total.add(big, np.ones((1, 1)))
+
+
 def sides(matcher, probes, portraits):
     """Uncentred templates and weights of both sides."""
     gallery = matcher.enroll(portraits)
-    made = [matcher.sides([p], gallery, matcher.config)[0] for p in probes]
+    made = [matcher.comparison.sides([p], gallery, None)[0] for p in probes]
     p, wp = np.concatenate([s.templates for s in made]), np.concatenate([s.weights for s in made])
     return p, wp, np.array(gallery.pool.templates), gallery.pool.weights
 

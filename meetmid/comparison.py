@@ -1,0 +1,178 @@
+"""The stages between pictures and scores: enrolment, the gallery that every probe meets, centring and fusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import MatchConfig
+from meetmid.errors import ConfigError, InputError
+from meetmid.faces.finding import Hint
+from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.store import Gallery
+from meetmid.images import Entry, entries
+from meetmid.intake import Intake, Taken
+from meetmid.probes.hallucination import MIN_SIDE, working_size
+from meetmid.probes.hypotheses import probe_slots, scale_labels
+from meetmid.runtime.progress import Progress, ProgressCallback
+from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
+from meetmid.scores.side import Side
+from meetmid.templates.centering import ReferenceMeans, pool_means
+from meetmid.templates.pool import TemplatePool
+
+Crops = Sequence[NDArray[np.uint8] | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``."""
+
+    gallery: Gallery
+    entries: tuple[int, ...] | None = None
+    number: int = 0
+    total: int = 1
+
+    def progress(self, callback: ProgressCallback | None) -> Progress:
+        """The progress of scoring, up to this run."""
+        return Progress(callback, "scores", self.total, self.number)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Compares sides under one configuration; ``reference`` gives the reference means where the centring asks for them."""
+
+    config: MatchConfig
+    intake: Intake
+    reference: Callable[[], ReferenceMeans]
+    threads: int | None
+
+    @property
+    def _native(self) -> bool:
+        """Whether portraits are matched to every probe's own size."""
+        return self.config.lr_size is None and bool(self.config.scales) and self.config.resolution_matching
+
+    def layout(self) -> GalleryLayout:
+        """The layout of portraits that have no probe yet; raises ConfigError where every probe size has its own."""
+        if self._native:
+            raise ConfigError(
+                "lr_size=None (native) matches the gallery to every probe's own size, so it cannot be enrolled beforehand: "
+                "pass the pictures to match(), or use resolution_matching=False"
+            )
+        return GalleryLayout.of(self.config)
+
+    def enroll(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Gallery:
+        """Templates of every portrait."""
+        layout = self.layout()
+        gallery = self._gallery(self.intake.portraits(side, faces, layout, callback), layout)
+        return gallery if self.config.keep_crops else replace(gallery, crops=None)
+
+    def runs(self, gallery: Any, faces: Hint | None, probes: Taken, callback: ProgressCallback | None) -> Iterator[Run]:
+        """The gallery that the probes meet: one for all, or one after the other for every probe size."""
+        if isinstance(gallery, Gallery):
+            layout = GalleryLayout.of(self.config, gallery.lr_shape if self._native else None)
+            gallery.check(self.intake.card.sha256, self.config, layout.lr_shape)
+            yield Run(gallery)
+            return
+        side = entries(gallery, what="gallery")
+        if not self._native:
+            yield Run(self.enroll(side, faces, callback))
+            return
+        shapes = [probes.shape(entry) for entry in range(len(probes.ids))]
+        distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
+        layout = GalleryLayout.of(self.config, distinct[0])
+        met = self._gallery(self.intake.portraits(side, faces, layout, callback), layout)
+        for number, shape in enumerate(distinct):
+            if number:
+                met = met.emptied()  # one gallery is held at a time
+                met = self._at_size(met, shape, callback)
+            own = tuple(entry for entry, its in enumerate(shapes) if its == shape)
+            yield Run(met if self.config.keep_crops else replace(met, crops=None), own, number, len(distinct))
+
+    def score(
+        self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`."""
+        if self.config.centering == "set":
+            _check_sets(probes, run.gallery.pool)
+        if run.entries is None:
+            return self._fused(probes, run.gallery.pool, means)
+        memory = self.intake.memory // 8
+        scores = missing_scores(len(probes.first) - 1, len(run.gallery), memory) if before is None else before
+        if run.entries:
+            scores[list(run.entries)] = self._fused(probes.part(run.entries, memory), run.gallery.pool, means)
+        return scores
+
+    def met(self, gallery: Gallery, crops: Crops, entry: int) -> tuple[Gallery, int]:
+        """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, or,
+        where every probe size has its own, enrolled anew from its crops (``entry`` alone, unless the others matter)."""
+        if not self._native:
+            return gallery, entry
+        if gallery.crops is None:
+            raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
+        if self.config.centering != "set" and self.config.select != "best":
+            gallery, entry = gallery.entry(entry), 0
+        shape = working_size(next(crop.shape for crop in crops if crop is not None), None)
+        return self._at_size(gallery, shape, None), entry
+
+    def sides(self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None) -> tuple[Side, Side]:
+        """The centred side of one probe entry, made anew from its crops, and that of a gallery; ``means`` (S, D) are those
+        of all the run's probes, which ``centering="set"`` needs."""
+        pool = self.intake.pool([len(crops)], probe_slots(self.config))
+        for row, crop in enumerate(crops):
+            if crop is not None:
+                self.intake.extract_probe(crop, pool, row)
+        return self._centred(pool, gallery.pool, means)
+
+    def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
+        matcher = self.intake.card.sha256
+        return Gallery(
+            taken.ids, taken.status, self.config, matcher, layout.lr_shape, taken.pool, taken.crops, taken.dropped
+        )
+
+    def _at_size(self, gallery: Gallery, shape: tuple[int, int], callback: ProgressCallback | None) -> Gallery:
+        """The same portraits matched to probes of another size, from their crops."""
+        assert gallery.crops is not None
+        layout = GalleryLayout.of(self.config, shape)
+        pool, dropped = self.intake.again(gallery.pool.first, gallery.crops, layout, callback)
+        return replace(gallery, lr_shape=shape, pool=pool, dropped=dropped)
+
+    def _fused(
+        self, probes: TemplatePool, gallery: TemplatePool, means: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        config, memory = self.config, self.intake.memory
+        p, g = self._centred(probes, gallery, means)
+        options: dict[str, Any] = {
+            "pairing": config.pairing, "order": config.order, "select": config.select, "add": "mean",
+            "threads": self.threads, "block": memory // 16, "limit": memory // 8,
+        }
+        if config.portraits == "max":
+            return fuse_portraits(p, g, config.probe_rule, config.gallery_rule, **options)
+        return fuse_sides(p, g, [(config.probe_rule, config.gallery_rule)], **options)[0]
+
+    def _centred(
+        self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None
+    ) -> tuple[Side, Side]:
+        p = Side(probes.templates, probes.weights, probes.first)
+        g = Side(gallery.templates, gallery.weights, gallery.first)
+        if self.config.centering == "vector":
+            return replace(p, per_vector=True), replace(g, per_vector=True)
+        if self.config.centering == "set":
+            return replace(p, means=probe_means), replace(g, means=pool_means(gallery))
+        if self.config.centering == "reference":
+            reference, labels = self.reference(), scale_labels(self.config)
+            return replace(p, means=reference.of("probe", labels)), replace(g, means=reference.of("gallery", labels))
+        return p, g
+
+
+def _check_sets(*pools: TemplatePool) -> None:
+    """The mean of one picture is that picture: centred by it, only rounding noise would be left to score."""
+    for pool in pools:
+        usable = int((pool.weights.sum(axis=(1, 2)) > 0).sum())
+        if usable == 1:
+            raise ConfigError(
+                "centering='set' expects at least 2 usable pictures on each side, got 1; use 'reference', 'vector' or 'none'"
+            )
