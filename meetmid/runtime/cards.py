@@ -121,6 +121,10 @@ def read_card(path: Path) -> ModelCard:
             expected = " or ".join(kind.__name__ for kind in kinds)
             raise ModelError(f"{path}: expected a {expected} under {key!r}, got {data.get(key)!r}")
     means = data.get("means", {}).get("file")
+    if not isinstance(means, str | None):
+        raise ModelError(f"{path}: expected a file name under 'means', got {means!r}")
+    if not 0 <= data.get("gmac", 0) < 1e9:
+        raise ModelError(f"{path}: expected 1e9 multiply-adds under 'gmac', got {data['gmac']!r}")
     known = {*_REQUIRED, *_OPTIONAL} - {"means"}
     return ModelCard(
         name=data["name"], task=data["task"], path=path.parent / data["file"], sha256=data["sha256"].lower(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 from meetmid.errors import ModelError
 from meetmid.runtime.cards import CONTRACTS, ModelCard, file_sha256, make_contract, read_card, write_card
 
+_log = logging.getLogger("meetmid")
+
 
 def user_folder() -> Path:
     """``$MEETMID_MODELS``, or ``~/.cache/meetmid/models``."""
@@ -25,16 +28,32 @@ def _shipped_folder() -> Path:
 
 
 def list_models() -> list[ModelCard]:
-    """Every card that can be named, shipped ones first."""
+    """Every card that can be named, shipped ones first; a damaged one of the user's is skipped with a warning."""
     return list(_cards())
 
 
 def _cards() -> Iterator[ModelCard]:
-    """Shipped cards first, each read when it is asked for: a damaged one of the user's hides none before it."""
-    for root in (_shipped_folder(), user_folder()):
+    """Shipped cards first, each read when it is asked for. A damaged shipped one raises, one of the user's is skipped."""
+    shipped = _shipped_folder()
+    for root in (shipped, user_folder()):
         for path in sorted(root.glob("*/card.toml")):
-            if not path.parent.name.startswith("."):
-                yield read_card(path)
+            if path.parent.name.startswith("."):
+                continue
+            try:
+                card = read_card(path)
+            except ModelError as error:
+                if root == shipped:
+                    raise
+                _log.warning("skipped a damaged model card, mend or delete its folder: %s", error)
+            else:
+                yield card
+
+
+def _raise_if_damaged(name: str) -> None:
+    """Raise what is wrong with the user's card in the folder ``name``, which :func:`_cards` has skipped."""
+    path = user_folder() / name / "card.toml"
+    if path.is_file():
+        read_card(path)
 
 
 def get_model(name: str | os.PathLike[str]) -> ModelCard:
@@ -54,26 +73,42 @@ def get_model(name: str | os.PathLike[str]) -> ModelCard:
         if card.name == str(name):
             return card
         known.append(card.name)
+    _raise_if_damaged(str(name))
     raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(known)}, or a path")
 
 
 def get_family(name: str, scales: tuple[int, ...]) -> dict[int, ModelCard]:
-    """The hallucinator of each scale: ``name`` is a family, a model, or a folder of model folders."""
+    """The hallucinator of each scale: ``name`` is a family, a model, or a folder of model folders.
+
+    Of a family's models of one scale the first counts, shipped ones before the user's. No more cards are read than needed.
+    """
     root = Path(name)
-    cards = [read_card(p) for p in sorted(root.glob("*/card.toml"))] if root.is_dir() else list_models()
-    if (root / "card.toml").is_file():
-        cards = [read_card(root / "card.toml")]
-    family = name if not root.is_dir() else None
-    found = {
-        card.contract.scale: card
-        for card in cards
-        if card.task == "hallucinator" and (family is None or family in (card.family, card.name))
-    }
+    seen, found = [], {}
+    if root.is_dir():
+        own = root / "card.toml"
+        cards = [read_card(path) for path in ([own] if own.is_file() else sorted(root.glob("*/card.toml")))]
+        seen = [card for card in cards if card.task == "hallucinator"]
+        found = {card.contract.scale: card for card in seen}
+    else:
+        for card in _cards():
+            if card.task == "hallucinator":
+                seen.append(card)
+                if name in (card.family, card.name):
+                    _keep_first(found, card)
+            if found.keys() >= set(scales):
+                break
     missing = [scale for scale in scales if scale not in found]
     if missing:
-        have = sorted({f"{c.family} {c.contract.scale}x" for c in cards if c.task == "hallucinator"})
+        _raise_if_damaged(name)
+        have = sorted({f"{card.family} {card.contract.scale}x" for card in seen})
         raise ModelError(f"hallucinator {name!r} has no {missing} x model; found {', '.join(have) or 'none'}")
     return {scale: found[scale] for scale in scales}
+
+
+def _keep_first(found: dict[int, ModelCard], card: ModelCard) -> None:
+    first = found.setdefault(card.contract.scale, card)
+    if first is not card:
+        _log.warning("%s is ignored: %s is the %dx model of this family", card.path.parent, first.name, card.contract.scale)
 
 
 def add_model(
@@ -82,13 +117,15 @@ def add_model(
     name: str | None = None,
     like: str = "arcface",
     task: str = "matcher",
+    family: str | None = None,
     license: str = "not stated",
     **contract: Any,
 ) -> ModelCard:
     """Copy an ONNX file into the user's folder with a card, so that it can be named.
 
-    ``like`` picks the input contract of a family (:data:`meetmid.runtime.cards.CONTRACTS`); keywords override its fields
-    (``channels``, ``mean``, ``std``, ``size``, ``alignment``, ``template_length``, ``scale``). The file is run once on a
+    ``like`` picks a well-known input contract (:data:`meetmid.runtime.cards.CONTRACTS`); keywords override its fields
+    (``channels``, ``mean``, ``std``, ``size``, ``alignment``, ``template_length``, ``scale``). Hallucinators of one
+    ``family`` (default: the name) and several scales are asked for by the family's name. The file is run once on a
     blank picture, so that a wrong size or length is refused here and not in the middle of a run. Raises ModelError.
     """
     from meetmid.runtime.sessions import check_contract
@@ -99,8 +136,10 @@ def add_model(
     if like not in CONTRACTS:
         raise ModelError(f"unknown contract {like!r}; known are {', '.join(CONTRACTS)}")
     name = name or source.stem
-    if not re.fullmatch(r"\w[\w.-]*", name) or name.endswith(".onnx"):
-        raise ModelError(f"a model name expects letters, digits, '-', '_' and '.', and no ending .onnx, got {name!r}")
+    family = name if family is None else family
+    for what, text in (("name", name), ("family", family)):
+        if not isinstance(text, str) or not re.fullmatch(r"\w[\w.-]*", text) or text.endswith(".onnx"):
+            raise ModelError(f"a model {what} expects letters, digits, '-', '_' and '.', and no ending .onnx, got {text!r}")
     if any(read_card(path).name == name for path in _shipped_folder().glob("*/card.toml")):
         raise ModelError(f"{name!r} is the name of a model that is shipped with the library; choose another")
     values = make_contract(contract, base=CONTRACTS[like])
@@ -115,8 +154,10 @@ def add_model(
         table = {key: getattr(values, key) for key in values.__dataclass_fields__}
         table["template_length"] = length
         write_card(aside / "card.toml", {
-            "name": name, "task": task, "file": "model.onnx", "sha256": digest, "license": license, "contract": table,
+            "name": name, "family": family, "task": task, "file": "model.onnx", "sha256": digest, "license": license,
+            "contract": table,
         })
+        read_card(aside / "card.toml")  # what it refuses must not replace a model that works
         target = root / name
         if target.exists():
             shutil.rmtree(target)

@@ -58,6 +58,9 @@ def test_what_a_card_cannot_hold_is_refused(tmp_path: Path, value: object) -> No
         ({"contract": {"template_length": True}}, "template_length expects a value such as 0, got True"),
         ({"contract": {"channels": ["rgb"]}}, "channels expects a value such as 'rgb'"),
         ({"contract": {"size": [0, 0]}}, r"needs a size \(height, width\) and an alignment"),
+        ({"means": {"file": 3}}, "expected a file name under 'means', got 3"),
+        ({"gmac": -1}, "multiply-adds under 'gmac', got -1"),
+        ({"gmac": 10**400}, "multiply-adds under 'gmac', got 1000"),
         ({"contract": {"alignment": ""}}, r"needs a size \(height, width\) and an alignment"),
     ],
 )

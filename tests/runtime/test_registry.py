@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import onnx
@@ -9,18 +10,70 @@ import pytest
 
 import meetmid
 from meetmid.errors import ModelError
-from meetmid.runtime.cards import write_card
+from meetmid.runtime import registry
+from meetmid.runtime.cards import read_card, write_card
 from meetmid.runtime.registry import get_family, user_folder
 
 
-def test_a_damaged_card_hides_no_shipped_model(own_model_folder: Path, tmp_path: Path, make_matcher) -> None:
-    (own_model_folder / "broken").mkdir()
-    (own_model_folder / "broken" / "card.toml").write_text("name = [")
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if (r.name, r.levelno) == ("meetmid", logging.WARNING)]
+
+
+@pytest.fixture
+def damaged(own_model_folder: Path, tmp_path: Path, make_hallucinator) -> Path:
+    """A damaged card of the user's before (in the order of reading) a healthy 2x model of the family "zoo"."""
+    card = make_hallucinator(tmp_path / "zoo", 2)
+    meetmid.models.add(card.path, name="zoo-x2", task="hallucinator", like="edsr", family="zoo", scale=2)
+    path = own_model_folder / "broken" / "card.toml"
+    path.parent.mkdir()
+    path.write_text("name = [")
+    return path
+
+
+@pytest.mark.parametrize("content", [b"name = [", b"\xff\xfe", b'name = "broken"', None])
+def test_a_damaged_card_hides_no_other_model(content: bytes | None, damaged: Path, caplog) -> None:
+    damaged.unlink()
+    damaged.mkdir() if content is None else damaged.write_bytes(content)
+    for ask in (
+        lambda: {"midface-s", "zoo-x2"} <= {card.name for card in meetmid.models.list()},
+        lambda: meetmid.models.get("zoo-x2").name == "zoo-x2",
+        lambda: get_family("zoo", (2,))[2].name == "zoo-x2",
+    ):
+        caplog.clear()
+        assert ask()
+        (message,) = warnings_of(caplog)
+        assert str(damaged) in message
+        assert "skipped a damaged model card" in message
+
+
+def test_shipped_models_are_found_without_a_look_at_a_damaged_card(damaged: Path, caplog) -> None:
     assert meetmid.models.get("midface-s").name == "midface-s"
-    card = make_matcher(tmp_path / "made")
-    assert meetmid.models.add(card.path, name="mine", size=[32, 32]).name == "mine"
-    for ask in (meetmid.models.list, lambda: meetmid.models.get("nobody")):
+    assert set(get_family("edsr-face", (2, 4, 8))) == {2, 4, 8}
+    assert warnings_of(caplog) == []
+
+
+def test_a_damaged_model_asked_for_says_what_is_wrong(damaged: Path) -> None:
+    for ask in (lambda: meetmid.models.get("broken"), lambda: get_family("broken", (2,)), lambda: read_card(damaged)):
         with pytest.raises(ModelError, match=r"broken.card\.toml is not valid TOML"):
+            ask()
+    with pytest.raises(ModelError, match=r"unknown model 'nobody'; known are .*zoo-x2"):
+        meetmid.models.get("nobody")
+    with pytest.raises(ModelError, match=r"hallucinator 'zoo' has no \[4\] x model; found .*zoo 2x"):
+        get_family("zoo", (2, 4))
+
+
+def test_a_damaged_model_can_be_added_anew(damaged: Path, tmp_path: Path, make_matcher) -> None:
+    card = make_matcher(tmp_path / "made")
+    meetmid.models.add(card.path, name="broken", size=[32, 32])
+    assert meetmid.models.get("broken").contract.size == (32, 32)
+
+
+def test_a_damaged_shipped_card_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shipped" / "a").mkdir(parents=True)
+    (tmp_path / "shipped" / "a" / "card.toml").write_text("name = [")
+    monkeypatch.setattr(registry, "_shipped_folder", lambda: tmp_path / "shipped")
+    for ask in (meetmid.models.list, lambda: meetmid.models.get("x"), lambda: get_family("x", (2,))):
+        with pytest.raises(ModelError, match=r"a.card\.toml is not valid TOML"):
             ask()
 
 
@@ -75,6 +128,65 @@ def test_hallucinators_can_be_added_and_found(tmp_path: Path, make_hallucinator)
     assert get_family(str(added.path.parent), (3,)) == {3: added}
     with pytest.raises(ModelError, match=r"hallucinator 'triple' has no \[2\] x model; found .*triple 3x"):
         get_family("triple", (2,))
+
+
+@pytest.mark.parametrize("family", [None, "zoo"])
+def test_the_family_is_in_the_card(family: str | None, tmp_path: Path, make_hallucinator) -> None:
+    for scale in (2, 4):
+        card = make_hallucinator(tmp_path / f"x{scale}", scale)
+        added = meetmid.models.add(
+            card.path, name=f"zoo-x{scale}", task="hallucinator", like="edsr", family=family, scale=scale
+        )
+        assert added.family == (family or f"zoo-x{scale}")
+        assert f'family = "{added.family}"' in (added.path.parent / "card.toml").read_text()
+    if family:
+        assert {scale: card.name for scale, card in get_family("zoo", (4, 2)).items()} == {4: "zoo-x4", 2: "zoo-x2"}
+    else:
+        with pytest.raises(ModelError, match="hallucinator 'zoo' has no"):
+            get_family("zoo", (2,))
+
+
+def test_a_shipped_family_is_never_replaced(tmp_path: Path, make_hallucinator, caplog) -> None:
+    for scale in (2, 3):
+        card = make_hallucinator(tmp_path / f"x{scale}", scale)
+        meetmid.models.add(card.path, name=f"mine-x{scale}", task="hallucinator", like="edsr", family="edsr-face", scale=scale)
+    shipped = get_family("edsr-face", (2, 4))
+    assert [card.name for card in shipped.values()] == ["edsr-face-x2", "edsr-face-x4"]
+    found = get_family("edsr-face", (2, 3))
+    assert [card.name for card in found.values()] == ["edsr-face-x2", "mine-x3"]
+    (message,) = warnings_of(caplog)
+    assert "mine-x2 is ignored: edsr-face-x2 is the 2x model of this family" in message
+    assert get_family("mine-x2", (2,))[2].name == "mine-x2"
+
+
+def test_no_more_cards_are_read_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(registry, "read_card", lambda path: read.append(path.parent.name) or read_card(path))
+    get_family("edsr-face", (2,))
+    assert read == ["edsr_face_x2"]
+    read.clear()
+    get_family("edsr-face", (8, 4))
+    assert read == ["edsr_face_x2", "edsr_face_x4", "edsr_face_x8"]
+
+
+def test_a_folder_given_by_its_path_is_read_as_a_whole(tmp_path: Path, make_hallucinator) -> None:
+    for scale in (2, 4):
+        make_hallucinator(tmp_path / "family" / f"x{scale}", scale)
+    assert set(get_family(str(tmp_path / "family"), (4,))) == {4}
+    assert get_family(str(tmp_path / "family" / "x2"), (2,))[2].contract.scale == 2
+    (tmp_path / "family" / "x2" / "card.toml").write_text("name = [")
+    with pytest.raises(ModelError, match=r"x2.card\.toml is not valid TOML"):
+        get_family(str(tmp_path / "family"), (4,))
+
+
+@pytest.mark.parametrize("options", [{"license": 3}, {"family": 3}, {"family": "a/b"}, {"family": ""}, {"family": "x.onnx"}])
+def test_a_refused_model_replaces_none_that_works(options: dict, tmp_path: Path, make_matcher, own_model_folder: Path) -> None:
+    card = make_matcher(tmp_path / "made")
+    added = meetmid.models.add(card.path, name="mine", size=[32, 32])
+    with pytest.raises(ModelError, match=r"a model family expects|expected a str under 'license'"):
+        meetmid.models.add(card.path, name="mine", size=[32, 32], **options)
+    assert [path.name for path in own_model_folder.iterdir()] == ["mine"]
+    assert meetmid.models.get("mine") == added
 
 
 def test_the_folder_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
