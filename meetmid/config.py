@@ -8,8 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, get_args
+from functools import cache
+from math import inf
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from meetmid.errors import ConfigError
 
@@ -29,11 +34,72 @@ SIGMAS = tuple(k / 15 for k in range(16))
 """The 16 blur levels, linear from 0 to 1 (Grm et al. 2023, section 3.2; spacing: networks.md section 2.3)."""
 
 
-def _check(owner: object, name: str, allowed: Any) -> None:
-    value = getattr(owner, name)
-    choices = get_args(allowed)
-    if value not in choices:
-        raise ConfigError(f"{name} expects one of {', '.join(map(repr, choices))}, got {value!r}")
+class _Expected(NamedTuple):
+    """What a field expects, in words, and the range of its numbers: ``low`` included, ``below`` excluded."""
+
+    words: str
+    low: float = -inf
+    below: float = inf
+
+
+_SIDE = _Expected("an integer of at least 8 px, or None for native", 8)
+_RANGE = _Expected("two finite numbers (low, high) with 0 <= low <= high", 0)
+_EXPECTED = {  # every field whose annotation does not say it all; a field of numbers must be here
+    "faces": _Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
+    "detector": _Expected("a string such as 'yunet:FILE', or None"),
+    "scales": _Expected("distinct integers of at least 2 (1x is identity=True)", 2),
+    "sigmas": _Expected("at least one blur of 0 px or more, all finite numbers", 0),
+    "lr_size": _SIDE, "work_size": _SIDE,
+    "paths": _Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
+    "draws_per_node": _Expected("an integer of at least 1", 1),
+    "degradations": _Expected("a DegradationOptions"),
+    "seed": _Expected("an integer in [0, 2**64)", 0, 2**64),
+    "hue": _Expected("a finite number of turns, at least 0", 0),
+    "saturation": _RANGE, "brightness": _RANGE, "contrast": _RANGE,
+    "persp_scale": _Expected("a share of the side in [0, 0.5)", 0, 0.5),
+    "shear": _Expected("degrees in [0, 90)", 0, 90),
+    "downup_factors": _Expected("at least one factor, all integers of at least 2", 2),
+    "patch": _Expected("a block side, an integer of at least 1", 1),
+}
+_kinds = cache(get_type_hints)
+
+
+def _refused(owner: Any, name: str, words: str = "") -> ConfigError:
+    got = " ".join(repr(getattr(owner, name)).split())
+    return ConfigError(f"{name} expects {words or _EXPECTED[name].words}, got {got[:200]}{' ...' if got[200:] else ''}")
+
+
+def _check(owner: Any) -> None:
+    """Make every field what its annotation says (numbers and tuples plain), or raise ConfigError."""
+    for name, kind in _kinds(owner.__class__).items():
+        plain = {str: "a string", bool: "True or False"}.get(kind) or f"one of {', '.join(map(repr, get_args(kind)))}"
+        words, low, below = _EXPECTED.get(name, _Expected(plain))
+        try:
+            object.__setattr__(owner, name, _fit(getattr(owner, name), kind, low, below))
+        except (TypeError, ValueError, OverflowError):
+            raise _refused(owner, name, words) from None
+
+
+def _fit(value: Any, kind: Any, low: float, below: float) -> Any:
+    """``value`` as the annotation ``kind``; raises TypeError, ValueError or OverflowError where it is none."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if isinstance(value, bool) and kind is not bool:
+        raise ValueError  # Python counts booleans among the integers
+    if origin is UnionType:
+        for option in inner:
+            with suppress(TypeError, ValueError):
+                return _fit(value, option, low, below)
+    elif origin is tuple and not isinstance(value, str | bytes):
+        items = list(value)
+        kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
+        return tuple(_fit(item, each, low, below) for item, each in zip(items, kinds, strict=True))
+    elif kind in (int, float) and isinstance(value, Integral if kind is int else Real):
+        number = kind(value)
+        if low <= number < below:
+            return number
+    elif (origin is Literal and isinstance(value, str) and value in inner) or (origin is None and isinstance(value, kind)):
+        return value
+    raise ValueError
 
 
 @dataclass(frozen=True)
@@ -70,28 +136,13 @@ class DegradationOptions:
     draws: Literal["image", "shared"] = "image"
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("noise_color", Literal["rgb", "gray"]),
-            ("speckle_dist", Literal["gaussian", "uniform"]),
-            ("brightness_mode", Literal["multiply", "add"]),
-            ("contrast_about", Literal["luma", "half"]),
-            ("motion", Literal["fspecial", "even20"]),
-            ("disk_kind", Literal["pillbox", "binary"]),
-            ("shear_axes", Literal["both", "x", "y"]),
-            ("warp_border", Literal["replicate", "zero"]),
-            ("downup_up", Literal["bicubic", "bilinear", "nearest"]),
-            ("pshuf", Literal["pixels", "positions"]),
-            ("border", Literal["reflect101", "zero"]),
-            ("resize", Literal["bicubic", "cv2"]),
-            ("draws", Literal["image", "shared"]),
-        ):
-            _check(self, name, allowed)
-        if not (0 <= self.persp_scale < 0.5):
-            raise ConfigError(f"persp_scale expects a share of the side in [0, 0.5), got {self.persp_scale}")
-        if not self.downup_factors or min(self.downup_factors) < 2:
-            raise ConfigError(f"downup_factors expects integers of at least 2, got {self.downup_factors}")
-        if self.patch < 1:
-            raise ConfigError(f"patch expects a block side of at least 1, got {self.patch}")
+        _check(self)
+        for name in ("saturation", "brightness", "contrast"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise _refused(self, name)
+        if not self.downup_factors:
+            raise _refused(self, "downup_factors")
 
 
 @dataclass(frozen=True)
@@ -108,12 +159,15 @@ class MatchConfig:
     Gallery: ``paths`` (see :func:`meetmid.gallery.paths.select_paths`), ``work_size`` the longest side of a portrait
     before it is degraded (``None`` = native), ``resolution_matching``, ``draws_per_node`` independent random trees.
 
-    ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x).
+    ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x). Without
+    ``scales`` the degraded portraits join it at their own size.
 
     Templates: ``flip`` adds the mirrored picture's template; ``normalize`` before centring and T_add (networks.md 4.6,
-    question F2); ``centering`` (networks.md section 4.5). Scores: ``probe_rule``,
-    ``gallery_rule``, ``pairing``, ``order``, ``select`` (see :func:`meetmid.fuse`); ``portraits`` of one gallery subject are
-    pooled, or the best one counts (``"max"``, networks.md question F5).
+    question F2); ``centering`` (networks.md section 4.5). Scores: ``probe_rule``, ``gallery_rule``, ``pairing``, ``order``,
+    ``select`` (see :func:`meetmid.fuse`); ``portraits`` of one gallery subject are pooled, or the best one counts
+    (``"max"``, networks.md question F5).
+
+    Every field is checked: ConfigError says what was expected and got. Numpy's numbers and lists become plain ones.
     """
 
     preset: str = "custom"
@@ -128,7 +182,7 @@ class MatchConfig:
     lr_size: int | None = 24
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
-    paths: str | tuple[tuple[str, ...], ...] = "len<=3"
+    paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
     resolution_matching: bool = True
     work_size: int | None = 512
     draws_per_node: int = 1
@@ -147,35 +201,15 @@ class MatchConfig:
     keep_crops: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("scales", "sigmas", "paths"):
-            value = getattr(self, name)
-            if not isinstance(value, str):
-                object.__setattr__(self, name, _tuples(list(value)))
-        for name, allowed in (
-            ("faces", Faces), ("color", Color), ("crop", Crop), ("blur_at", Literal["working", "native"]),
-            ("normalize", Normalize), ("centering", Centering), ("probe_rule", Rule), ("gallery_rule", Rule),
-            ("pairing", Pairing), ("order", Order), ("select", Select), ("portraits", Portraits),
-            ("errors", Errors),
-        ):
-            _check(self, name, allowed)
+        _check(self)
         if (self.probe_rule == "T_concat") != (self.gallery_rule == "T_concat"):
-            raise ConfigError(
-                f"T_concat needs both sides, got probe {self.probe_rule} and gallery {self.gallery_rule}"
-            )
+            raise ConfigError(f"T_concat needs both sides, got probe {self.probe_rule} and gallery {self.gallery_rule}")
         if not self.scales and not self.identity:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
-        if any(s < 2 for s in self.scales) or len(set(self.scales)) != len(self.scales):
-            raise ConfigError(f"scales expects distinct integers of at least 2 (1x is identity=True), got {self.scales}")
-        if self.scales and (not self.sigmas or min(self.sigmas) < 0):
-            raise ConfigError(f"sigmas expects at least one blur of 0 px or more, got {self.sigmas}")
-        if self.lr_size is not None and self.lr_size < 8:
-            raise ConfigError(f"lr_size expects at least 8 px, or None for native, got {self.lr_size}")
-        if self.work_size is not None and self.work_size < 8:
-            raise ConfigError(f"work_size expects at least 8 px, or None for native, got {self.work_size}")
-        if self.draws_per_node < 1:
-            raise ConfigError(f"draws_per_node expects at least 1, got {self.draws_per_node}")
-        if not 0 <= self.seed < 2**64:
-            raise ConfigError(f"seed expects an integer in [0, 2**64), got {self.seed}")
+        if len(set(self.scales)) != len(self.scales):
+            raise _refused(self, "scales")
+        if self.scales and not self.sigmas:
+            raise _refused(self, "sigmas")
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -185,39 +219,41 @@ class MatchConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MatchConfig:
         """The inverse of :meth:`to_dict`; unknown keys raise ConfigError."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"unknown configuration keys {unknown}; known are {sorted(known)}")
-        data = {key: _tuples(value) for key, value in values.items()}
-        if isinstance(data.get("degradations"), dict):
-            options = {key: _tuples(value) for key, value in data["degradations"].items()}
-            unknown = sorted(set(options) - {f.name for f in fields(DegradationOptions)})
-            if unknown:
-                raise ConfigError(f"unknown degradation options {unknown}")
-            data["degradations"] = DegradationOptions(**options)
+        data = _known(values, cls, "configuration keys")
+        options = data.get("degradations")
+        if not isinstance(options, DegradationOptions | None):
+            data["degradations"] = DegradationOptions(**_known(options, DegradationOptions, "degradation options"))
         return cls(**data)
 
     def hash(self) -> str:
         """16 hex digits that change with anything that can change a score."""
-        values = self.to_dict()
-        for name in ("preset", "errors", "keep_crops"):
-            values.pop(name)
+        values = {key: value for key, value in self.to_dict().items() if key not in ("preset", "errors", "keep_crops")}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def gallery_hash(self) -> str:
         """16 hex digits of what an enrolled gallery depends on: everything but the probe side and the fusion."""
-        values = self.to_dict()
-        for name in (
-            "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule",
-            "gallery_rule", "pairing", "order", "select", "portraits", "faces", "color", "detector",
-        ):
-            values.pop(name)
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.gallery_values(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def gallery_values(self) -> dict[str, Any]:
+        """:meth:`to_dict` without the keys that an enrolled gallery does not depend on."""
+        return {key: value for key, value in self.to_dict().items() if key not in _NOT_GALLERY}
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+_NOT_GALLERY = frozenset((
+    "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
+    "pairing", "order", "select", "portraits", "faces", "color", "detector",
+))
+
+
+def _known(values: Any, owner: type, what: str) -> dict[str, Any]:
+    """A copy of ``values``, whose keys must be fields of ``owner``."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{what} expect a dictionary, got {type(values).__name__}")
+    known = {f.name for f in fields(owner)}
+    unknown = sorted(map(str, set(values) - known))
+    if unknown:
+        raise ConfigError(f"unknown {what} {unknown}; known are {sorted(known)}")
+    return dict(values)
 
 
 _PAPER = MatchConfig(preset="paper", crop="box", identity=False, paths="len<=3", centering="vector")
@@ -228,8 +264,7 @@ BALANCED_PATHS = (("disk",), ("gauss_noise",), ("persp",), ("motion",))
 PRESETS: dict[str, MatchConfig] = {
     "plain": MatchConfig(preset="plain", scales=(), paths="none", centering="none"),
     "fast": MatchConfig(
-        preset="fast", scales=(2,), sigmas=(0.0, 0.4, 0.8), paths=BALANCED_PATHS[:2],
-        probe_rule="T_add", gallery_rule="T_add",
+        preset="fast", scales=(2,), sigmas=(0.0, 0.4, 0.8), paths=BALANCED_PATHS[:2], probe_rule="T_add", gallery_rule="T_add",
     ),
     "balanced": MatchConfig(
         preset="balanced", scales=(2, 4), sigmas=(0.0, 0.4, 0.8), paths=BALANCED_PATHS,
@@ -251,14 +286,13 @@ def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:
     """A configuration with the keywords of a Matcher applied; raises ConfigError for unknown options."""
-    unknown = sorted(set(options) - {f.name for f in fields(MatchConfig)})
-    if unknown:
-        raise ConfigError(f"unknown options {unknown}; see MatchConfig for the known ones")
-    changes: dict[str, Any] = {"matcher": matcher, **options}
+    changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
     if hallucinator is not None:
-        changes["hallucinator"] = os.fspath(hallucinator)
+        changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
     if isinstance(detector, str):
         changes["detector"] = detector
     if fusion is not None:
+        if not isinstance(fusion, tuple | list) or len(fusion) != 2:
+            raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
         changes["probe_rule"], changes["gallery_rule"] = fusion
     return replace(config, **changes)
