@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.errors import InputError
+from meetmid.errors import DeviceError
 from meetmid.evaluation.camera import FarCamera
 from meetmid.faces.alignment import TEMPLATES, align
 from meetmid.images import load
@@ -38,13 +38,13 @@ class Demonstration:
 
 
 def group_photo() -> Path:
-    """The group photo inside the installed insightface package, which is not imported for it."""
+    """The group photo inside the installed insightface package, which is not imported for it; raises DeviceError without."""
     found = importlib.util.find_spec("insightface")
     for root in (found.submodule_search_locations or []) if found is not None else []:
         path = Path(root) / "data" / "images" / "t1.jpg"
         if path.is_file():
             return path
-    raise InputError(
+    raise DeviceError(
         "the demo uses the group photo inside the insightface package, which is not installed: "
         "pip install 'meetmid[insightface]' && meetmid doctor --repair"
     )

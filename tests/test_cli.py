@@ -92,6 +92,49 @@ def test_match_explains_the_best_candidates(folders: Path, generators: list[str]
         assert "synthetic" in sheet.text["Comment"] or "Comment" not in sheet.text
 
 
+def test_nothing_to_explain_loses_nothing(folders: Path, generators: list[str], capsys) -> None:
+    for path in (folders / "probes").iterdir():
+        path.write_bytes(b"this is no picture")
+    command = ["match", "probes", "gallery", "--explain", "new/why.png", "-o", "scores.csv", *MODEL[:2], *MODEL[4:]]
+    assert main([*command, "--centering", "none", *generators]) == 1
+    shown = capsys.readouterr()
+    assert "note: new/why.png was not written, there is nothing to explain: no probe has a score" in shown.err
+    assert shown.err.count("failed probe ") == 10
+    assert shown.out.count(": no score") == 10
+    assert Path("scores.csv").is_file()
+    assert not Path("new").exists()
+
+
+def test_without_crops_the_matches_stay(folders: Path, generators: list[str], capsys) -> None:
+    with meetmid.Matcher(
+        matcher="small", hallucinator=generators[1], centering="set", faces="crop", device="cpu", keep_crops=False
+    ) as matcher:
+        matcher.enroll("gallery", path="store")
+    command = ["match", "gallery", "store", "-o", "scores.csv", *MODEL, *generators]
+    assert main(command) == 0
+    assert main([*command, "--explain", "why.png"]) == 1
+    shown = capsys.readouterr()
+    assert "note: why.png was not written, there is nothing to explain: no crops were kept" in shown.err
+    assert "failed" not in shown.err
+    assert not Path("why.png").exists()
+
+
+def test_the_folder_of_an_explanation_is_made(folders: Path, generators: list[str]) -> None:
+    assert main(["match", "gallery", "gallery", "--explain", "new/one/why.PNG", *MODEL, *generators]) == 0
+    assert Path("new/one/why.PNG").stat().st_size > 1000
+
+
+def test_matching_and_identifying_tell_the_same_notes(folders: Path, generators: list[str], capsys) -> None:
+    notes = []
+    for verb in ("match", "identify"):
+        assert main([verb, "gallery", "gallery", *MODEL, *generators]) == 0
+        shown = capsys.readouterr()
+        assert "note:" not in shown.out
+        notes.append([line for line in shown.err.splitlines() if line.startswith("note: ")])
+    assert notes[0] == notes[1]
+    assert any("uncalibrated" in note for note in notes[0])
+
+
 def test_degrade_writes_pictures_and_a_sheet(folders: Path) -> None:
     command = ["degrade", "gallery/0.png", "--paths", "len=1+identity", "-o", "out", "--sheet", "sheet.png"]
     assert main(command) == 0
@@ -119,7 +162,7 @@ def test_plan_counts_what_a_match_costs(folders: Path, generators: list[str], ca
     assert "570,570" in shown
     assert "31,200" in shown
     assert main(["plan", "1", "1", "--all", *MODEL[:2], *generators, "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.count("expected seconds here") == len(meetmid.PRESETS)
+    assert capsys.readouterr().out.count("seconds here") == len(meetmid.PRESETS)
 
 
 def test_models_are_listed_shown_and_added(folders: Path, capsys) -> None:
@@ -129,6 +172,30 @@ def test_models_are_listed_shown_and_added(folders: Path, capsys) -> None:
     assert 'name = "small"' in capsys.readouterr().out
     assert main(["models", "add", "made/model.onnx", "--as", "other"]) == 3  # 112 px is not what it takes
     assert main(["models", "add"]) == 2
+
+
+def test_hallucinators_are_added_as_a_family(folders: Path, make_hallucinator, capsys) -> None:
+    for scale in (2, 4):
+        path = str(make_hallucinator(folders / f"sr{scale}", scale).path)
+        command = ["models", "add", path, "--task", "hallucinator", "--scale", str(scale), "--family", "zoo"]
+        assert main([*command, "--as", f"zoo-x{scale}", "--license", "MIT"]) == 0
+        assert f"added zoo-x{scale}" in capsys.readouterr().out
+    card = meetmid.models.get("zoo-x4")
+    assert (card.task, card.family, card.contract.scale, card.license) == ("hallucinator", "zoo", 4, "MIT")
+    assert (card.contract.size, card.contract.std) == ((0, 0), (1.0, 1.0, 1.0))  # those of --like edsr
+    command = ["hallucinate", "probes/0.png", "--scale", "2", "4", "--levels", "1", "-o", "out", "--device", "cpu"]
+    assert main([*command, "--hallucinator", "zoo"]) == 0
+    assert len(list(Path("out").glob("*.png"))) == 2
+    assert main(["models", "add", path, "--task", "hallucinator", "--scale", "4", "--like", "arcface", "--as", "a"]) == 0
+    assert meetmid.models.get("a").contract.size == (112, 112)
+
+
+def test_a_matcher_is_added_with_the_contract_of_arcface(folders: Path, make_matcher) -> None:
+    path = str(make_matcher(folders / "big", size=112).path)
+    assert main(["models", "add", path, "--as", "big", "--family", "tiny"]) == 0
+    card = meetmid.models.get("big")
+    assert (card.task, card.family, card.contract.size) == ("matcher", "tiny", (112, 112))
+    assert card.contract.alignment == "arcface-112"
 
 
 def test_doctor_examines_this_environment(capsys) -> None:
@@ -151,6 +218,11 @@ def test_doctor_examines_this_environment(capsys) -> None:
         (["match", "probes", "gallery", *MODEL, "--detector", "yunet:none.onnx"], 3, "none.onnx does not exist"),
         (["degrade", "gallery/0.png", "--paths", "melt", "--sheet", "s.png"], 2, "melt"),
         (["match", "probes", "gallery", *MODEL, "-o", "no/x.csv"], 2, "expected a folder that exists, got no"),
+        (["match", "probes", "gallery", *MODEL, "-o", "store.npz"], 2, "store.npz: expected a file to write, got a folder"),
+        (["match", "probes", "gallery", *MODEL, "--explain", "x.jpg"], 2, "saved as .png, got '.jpg'"),
+        (["match", "probes", "gallery", *MODEL, "--explain", "why"], 2, "saved as .png, got 'no ending'"),
+        (["match", "probes", "gallery", *MODEL, "--explain", "dir.png"], 2, "expected a file to write, got a folder"),
+        (["match", "probes", "gallery", *MODEL, "--explain", "gallery/0.png/a/b.png"], 2, "exists, got gallery/0.png"),
         (["match", "probes", "gallery", *MODEL, "-k", "0"], 2, "-k expects at least 1, got 0"),
         (["match", "probes", "gallery", *MODEL, "--errors", "raise"], 2, "probe 2.png: probes/2.png: expected a picture"),
         (["match", "probes", "gallery", *MODEL, "--threads", "0"], 2, "threads expects at least 1"),
@@ -167,6 +239,9 @@ def test_doctor_examines_this_environment(capsys) -> None:
         (["hallucinate", "gallery/0.png", "--lr-size", "-4", "--sheet", "s.png"], 2, "--lr-size expects at least 8 px"),
         (["hallucinate", "gallery/0.png", "--scale", "3", "--sheet", "s.png"], 3, "has no [3] x model"),
         (["plan", "-1", "5", "--matcher", "small"], 2, "plan expects counts of 0 or more"),
+        (["models", "add", "x.onnx", "--task", "hallucinator"], 2, "expects --scale N with --task hallucinator"),
+        (["models", "add", "x.onnx", "--scale", "2"], 2, "expects --scale N with --task hallucinator, and only there"),
+        (["models", "add", "made/model.onnx", "--as", "a", "--family", "a/b"], 3, "a model family expects"),
         (["models", "show", "nobody"], 3, "unknown model 'nobody'"),
         (["models", "add", "none.onnx"], 3, "none.onnx does not exist"),
         (["models", "add", "made/model.onnx", "--like", "facenet"], 3, "unknown contract 'facenet'"),
@@ -174,6 +249,8 @@ def test_doctor_examines_this_environment(capsys) -> None:
     ],
 )
 def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, message, capsys) -> None:
+    for folder in ("dir.png", "store.npz"):
+        (folders / folder).mkdir()
     if command[0] == "match":
         command = [*command, *generators]
     assert main(command) == code
@@ -184,6 +261,7 @@ def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, m
     "command",
     [
         [], ["match"], ["match", "a"], ["fly"], ["plan", "one", "2"], ["models", "burn"],
+        ["models", "add", "x.onnx", "--task", "detector"], ["models", "add", "x.onnx", "--scale", "two"],
         ["match", "a", "b", "--preset", "best"], ["match", "a", "b", "--memory-limit", "nan"],
         ["match", "a", "b", "--memory-limit", "much"],
     ],
@@ -195,10 +273,18 @@ def test_usage_errors_exit_with_two(command: list[str], capsys) -> None:
     assert "usage" in capsys.readouterr().err
 
 
-def test_nothing_is_computed_for_an_output_that_cannot_be_written(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_computed_for_an_output_that_cannot_be_written(
+    folders: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.setattr("meetmid.matcher.Matcher.match", lambda *_: pytest.fail("matched before the output was checked"))
     for verb in ("match", "identify"):
         assert main([verb, "probes", "gallery", *MODEL, "-o", "scores.txt"]) == 2
+    for sheet in ("why.jpg", "gallery", "gallery/0.png/why.png"):
+        assert main(["match", "probes", "gallery", *MODEL, "--explain", sheet]) == 2
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert main(["match", "probes", "gallery", *MODEL, "--explain", "new/why.png"]) == 2
+    assert "new/why.png: expected to write there, but . is read-only" in capsys.readouterr().err
+    assert not Path("new").exists()
 
 
 def test_an_enrolment_with_failures_is_listed_and_can_be_replaced(folders: Path, generators: list[str], capsys) -> None:
@@ -228,6 +314,17 @@ def test_a_broken_environment_exits_with_three(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("meetmid.cli.commands.models", broken)
     assert main(["models"]) == 3
     assert "run `meetmid doctor`" in capsys.readouterr().err
+
+
+def test_a_missing_optional_package_exits_with_three(
+    folders: Path, generators: list[str], monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    for name in ("insightface", "insightface.model_zoo"):
+        monkeypatch.setitem(sys.modules, name, None)
+    command = ["match", "gallery", "gallery", *MODEL, *generators, "--faces", "detect", "--detector"]
+    assert main([*command, "insightface:buffalo_l"]) == 3
+    assert "pip install 'meetmid[insightface]'" in capsys.readouterr().err
+    assert main([*command, "abacus:x"]) == 2
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -270,6 +367,26 @@ def test_the_bar_is_drawn_on_terminals_only(monkeypatch: pytest.MonkeyPatch, cap
     assert shown.endswith("2/2      0 s left\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "stage", "steps"),
+    [
+        (["degrade", "gallery/0.png", "--paths", "len=1"], "degrade", 11),
+        (["hallucinate", "probes/0.png", "--levels", "1", "--device", "cpu", "--scale", "2", "4"], "scales", 2),
+    ],
+)
+def test_pictures_are_made_with_a_bar(
+    folders: Path, generators, command, stage, steps, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    command = [*command, *(generators if command[0] == "hallucinate" else ()), "--sheet", "s.png"]
+    assert main(command) == 0
+    shown = capsys.readouterr().err
+    assert [f"] {k}/{steps} " in shown for k in range(steps + 2)] == [False, *[True] * steps, False]
+    assert shown.count(f"\r{stage}") == steps
+    assert main([*command, "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_the_demo_matches_six_faces_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     pytest.importorskip("insightface", reason="the demo uses the photograph inside the insightface package")
     monkeypatch.chdir(tmp_path)
@@ -301,5 +418,5 @@ def test_the_demo_takes_the_photograph_without_importing_its_package(
 
 def test_the_demo_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert main(["demo", "-o", str(tmp_path)]) == 2
+    assert main(["demo", "-o", str(tmp_path)]) == 3
     assert "pip install 'meetmid[insightface]'" in capsys.readouterr().err

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ENVIRONMENT
     except MeetmidError as error:
         print(f"meetmid: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return ENVIRONMENT if isinstance(error.__cause__, ImportError) else BAD_INPUT  # an optional package is missing
     except OSError as error:
         print(f"meetmid: {error}", file=sys.stderr)
         return BAD_INPUT

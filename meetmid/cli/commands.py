@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from meetmid.cli import DONE, ENVIRONMENT, SOME_FAILED
 from meetmid.cli.bar import Bar
+from meetmid.cli.checks import check_output
 from meetmid.errors import ConfigError, InputError
+from meetmid.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,11 @@ def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
     return SOME_FAILED if failed else DONE
 
 
+def _print_notes(result: MatchResult) -> None:
+    for warning in result.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+
+
 def _print_ranks(names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
     for name, candidates in zip(names, ranks, strict=True):
         print(f"{name}: " + (", ".join(f"{c.id} {c.score:.4f}" for c in candidates) or "no score"))
@@ -63,39 +70,40 @@ def _check_request(options: argparse.Namespace, *endings: str) -> None:
     """Refuse before the work what could only fail after it."""
     if options.k < 1:
         raise InputError(f"-k expects at least 1, got {options.k}")
-    if not options.output:
-        return
-    path = Path(options.output)
-    if path.suffix.lower() not in endings:
-        allowed = f"{', '.join(endings[:-1])} or {endings[-1]}"
-        raise InputError(f"{path}: the output is saved as {allowed}, got {path.suffix or 'no ending'!r}")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: expected a folder that exists, got {path.parent}")
+    if options.output:
+        check_output(Path(options.output), *endings)
 
 
 def match(options: argparse.Namespace) -> int:
     """``meetmid match``."""
     _check_request(options, ".csv", ".npz", ".json")
+    if options.explain:
+        check_output(Path(options.explain), ".png", makes_folders=True)
     with _matcher(options) as matcher:
         result = matcher.match(options.probes, _gallery(options.gallery))
         if options.output:
             result.save(options.output)
         _print_ranks(result.probe_ids, result.rank(options.k))
-        if options.explain:
-            _explain_best(result, options.explain)
-    for warning in result.warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    return _report_failures(result.failed)
+        _print_notes(result)
+        code = _report_failures(result.failed)
+        if options.explain and not _explain_best(result, options.explain):
+            code = SOME_FAILED
+    return code
 
 
-def _explain_best(result: MatchResult, path: str) -> None:
+def _explain_best(result: MatchResult, path: str) -> bool:
+    """Write the sheet; where nothing can be explained, say why and return False."""
     from meetmid.sheets import explanation_sheet, save_png
 
-    best = [(p, ranks[0].index) for p, ranks in enumerate(result.rank(1)) if ranks]
-    explained = [result.explain(p, g) for p, g in best]
-    if not explained:
-        raise InputError("no probe has a score, so there is nothing to explain")
+    try:
+        explained = [result.explain(p, ranks[0].index) for p, ranks in enumerate(result.rank(1)) if ranks]
+        if not explained:
+            raise InputError("no probe has a score")
+    except InputError as error:
+        print(f"note: {path} was not written, there is nothing to explain: {error}", file=sys.stderr)
+        return False
     save_png(path, explanation_sheet(explained, "Best match of every probe"), synthetic=any(e.synthetic for e in explained))
+    return True
 
 
 def enroll(options: argparse.Namespace) -> int:
@@ -119,6 +127,7 @@ def identify(options: argparse.Namespace) -> int:
     if options.output:
         _save_ranks(Path(options.output), result.probe_ids, ranks)
     _print_ranks(result.probe_ids, ranks)
+    _print_notes(result)
     return _report_failures(result.failed)
 
 
@@ -142,11 +151,14 @@ def degrade(options: argparse.Namespace) -> int:
     from meetmid.images import load
     from meetmid.resize import to_uint8
 
+    _check_pictures(options)
     paths = select_paths(options.paths)
     work = work_image(load(options.image), options.work_size or None)
-    made: dict[int, NDArray[np.uint8]] = {
-        k: to_uint8(picture) for k, picture in walk(work, paths, seed=options.seed, options=DegradationOptions())
-    }
+    made: dict[int, NDArray[np.uint8]] = {}
+    progress = Progress(Bar(quiet=options.quiet), "degrade", len(paths))
+    for k, picture in walk(work, paths, seed=options.seed, options=DegradationOptions()):
+        made[k] = to_uint8(picture)
+        progress.step()
     pictures = [made[k] for k in range(len(paths))]
     names = [format_path(path) for path in paths]
     return _write_pictures(options, pictures, names, synthetic=False)
@@ -156,6 +168,7 @@ def hallucinate(options: argparse.Namespace) -> int:
     """``meetmid hallucinate``."""
     from meetmid.probes.hallucination import hallucinate as enlarge
 
+    _check_pictures(options)
     if options.levels < 1:
         raise InputError(f"--levels expects at least 1, got {options.levels}")
     if options.lr_size and options.lr_size < 8:
@@ -163,6 +176,7 @@ def hallucinate(options: argparse.Namespace) -> int:
     sigmas = [k / max(1, options.levels - 1) for k in range(options.levels)]
     pictures: list[NDArray[np.uint8]] = []
     names = []
+    progress = Progress(Bar(quiet=options.quiet), "scales", len(options.scale))
     for scale in options.scale:
         pictures += list(
             enlarge(
@@ -171,7 +185,15 @@ def hallucinate(options: argparse.Namespace) -> int:
             )
         )
         names += [f"{scale}x-blur-{sigma:.2f}" for sigma in sigmas]
+        progress.step()
     return _write_pictures(options, pictures, names, synthetic=True)
+
+
+def _check_pictures(options: argparse.Namespace) -> None:
+    if not options.output and not options.sheet:
+        raise InputError("nothing to write: give -o FOLDER, --sheet PNG, or both")
+    if options.sheet:
+        check_output(Path(options.sheet), ".png", makes_folders=True)
 
 
 def _write_pictures(
@@ -179,8 +201,6 @@ def _write_pictures(
 ) -> int:
     from meetmid.sheets import SYNTHETIC, contact_sheet, save_png
 
-    if not options.output and not options.sheet:
-        raise InputError("nothing to write: give -o FOLDER, --sheet PNG, or both")
     if options.output:
         prefix = f"{SYNTHETIC}-" if synthetic else ""
         for name, picture in zip(names, pictures, strict=True):
@@ -216,7 +236,14 @@ def models(options: argparse.Namespace) -> int:
     if not options.name:
         raise InputError(f"meetmid models {options.action} expects a name or a file")
     if options.action == "add":
-        card = add_model(options.name, name=options.new_name, like=options.like, license=options.license)
+        is_matcher = options.task == "matcher"
+        if is_matcher != (options.scale is None):
+            raise InputError("meetmid models add expects --scale N with --task hallucinator, and only there")
+        card = add_model(
+            options.name, name=options.new_name, like=options.like or ("arcface" if is_matcher else "edsr"),
+            task=options.task, family=options.family, license=options.license,
+            **({} if is_matcher else {"scale": options.scale}),
+        )
         print(f"added {card.name} ({card.path})")
         return DONE
     card = get_model(options.name)

@@ -67,8 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("action", nargs="?", choices=("list", "show", "add"), default="list")
     models.add_argument("name", nargs="?", help="a model's name, or the ONNX file to add")
     models.add_argument("--as", dest="new_name", help="name of the added model")
-    models.add_argument("--like", default="arcface", help="its input contract (default arcface)")
-    models.add_argument("--license", default="not stated")
+    models.add_argument("--task", choices=("matcher", "hallucinator"), default="matcher", help="what it does (default matcher)")
+    models.add_argument("--like", help="its input contract (default arcface, of a hallucinator edsr)")
+    models.add_argument("--scale", type=int, help="enlargement of a hallucinator: 2, 4, 8, ...")
+    models.add_argument("--family", help="name shared by the models of several scales (default its own name)")
+    models.add_argument("--license", default="not stated", help="its terms of use (default 'not stated')")
 
     doctor = _verb(verbs, "doctor", commands.doctor, "find what is wrong with the installation")
     doctor.add_argument("--repair", action="store_true", help="run the cures")
@@ -102,6 +105,10 @@ def _matcher_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--errors", choices=("record", "raise"), default="record")
+    _quiet(parser)
+
+
+def _quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -118,3 +125,4 @@ def _gib(text: str) -> float:
 def _pictures_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", help="folder for one PNG per picture")
     parser.add_argument("--sheet", metavar="PNG", help="one labelled picture of all")
+    _quiet(parser)
