@@ -22,8 +22,8 @@ class Plan:
 
     ``probe_templates`` and ``gallery_templates`` network runs in all, ``super_resolutions`` generator runs,
     ``similarities`` compared; ``flops`` (2 x multiply-adds) or None where a card does not state its cost;
-    ``gallery_bytes`` of enrolled templates; ``seconds`` expected on this machine, or None if not measured. Blur levels that
-    collapse make a real run cheaper.
+    ``gallery_bytes`` of enrolled templates; ``seconds`` that the networks are expected to take on this machine (decoding,
+    degrading, resizing and scoring come on top), or None if not measured. Blur levels that collapse make a real run cheaper.
     """
 
     preset: str
@@ -49,7 +49,7 @@ class Plan:
             ("similarities", f"{self.similarities:,}"),
             ("floating-point operations", flops),
             ("gallery store, bytes", f"{self.gallery_bytes:,}"),
-            ("expected seconds here", seconds),
+            ("network seconds here", seconds),
         )
         return "\n".join(f"{name:<26}{value:>20}" for name, value in rows)
 
