@@ -34,6 +34,12 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         )
     if matcher is None and result.source is not None:
         matcher = result.source[0]
+    native = result.config.lr_size is None and bool(result.config.scales) and result.config.resolution_matching
+    if native and (gallery is not None or result.source is None):
+        raise InputError(
+            "with lr_size=None every probe size has its own gallery, which a file does not keep: explain such a result before "
+            "it is saved or pickled, without gallery="
+        )
     if matcher is None or (gallery is None and result.source is None):
         raise InputError("a result read from a file is explained with matcher= and gallery=, those it was made with")
     if result.probe_crops is None or result.probe_first is None:

@@ -24,6 +24,9 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.I
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded (a decompression bomb fits in a few kilobytes)."""
 
+STRIP = 2**20
+"""Pixels converted at a time."""
+
 SUFFIXES = frozenset({
     ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
     ".webp",
@@ -51,12 +54,13 @@ def describe(source: Source) -> str:
     return f"PIL image {getattr(source, 'size', '')}"
 
 
-def load(source: Source, *, color: Color = "rgb") -> NDArray[np.uint8]:
-    """Decode one picture to RGB uint8 (H, W, 3).
+def load(source: Source, *, color: Color = "rgb", most: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode one picture of at most ``most`` pixels to RGB uint8 (H, W, 3).
 
     EXIF orientation is applied; grey, palette, CMYK and 16-bit files are converted (16-bit grey by value / 257; 16-bit colour
     as Pillow decodes it, to its high byte); transparent pixels are composed over black. ``color`` is the channel order of
-    arrays and is ignored for everything else. Raises InputError naming the picture, what was expected and what was got.
+    arrays and is ignored for everything else. Beside the result, decoding takes up to 8 bytes per pixel. Raises InputError
+    naming the picture, what was expected and what was got.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, color)
@@ -65,9 +69,9 @@ def load(source: Source, *, color: Color = "rgb") -> NDArray[np.uint8]:
     name = describe(source)
     try:
         if isinstance(source, Image.Image):
-            return _from_pil(source, name)
+            return _from_pil(source.copy(), name, most)
         with _opened(source, name) as stream, Image.open(stream) as image:
-            return _from_pil(image, name)
+            return _from_pil(image, name, most)
     except InputError:
         raise
     except UnidentifiedImageError as error:
@@ -89,27 +93,40 @@ def _opened(source: str | os.PathLike[str] | bytes, name: str) -> BinaryIO:
         raise InputError(f"{name}: expected a readable picture file, got {error.strerror or error}") from error
 
 
-def _from_pil(image: PIL.Image.Image, name: str) -> NDArray[np.uint8]:
-    from PIL import Image, ImageOps
+def _from_pil(image: PIL.Image.Image, name: str, most: int) -> NDArray[np.uint8]:
+    from PIL import ImageOps
 
     width, height = image.size
     if width == 0 or height == 0:
         raise InputError(f"{name}: expected a picture of at least 1 x 1 pixels, got {width} x {height}")
-    if width * height > MAX_PIXELS:
-        raise InputError(f"{name}: expected at most {MAX_PIXELS} pixels, got {width} x {height}")
-    upright: PIL.Image.Image = ImageOps.exif_transpose(image)
-    if upright.mode == "F":
+    if width * height > min(most, MAX_PIXELS):
+        told = "" if most >= MAX_PIXELS else " (as memory_limit allows)"
+        raise InputError(f"{name}: expected at most {min(most, MAX_PIXELS)} pixels{told}, got {width} x {height}")
+    ImageOps.exif_transpose(image, in_place=True)
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    step = max(1, STRIP // width)
+    for top in range(0, height, step):  # in strips, so that no conversion needs a second picture
+        strip = image.crop((0, top, width, min(top + step, height)))
+        pixels[top : top + step] = _strip(strip, name, "transparency" in image.info)
+    return pixels
+
+
+def _strip(strip: PIL.Image.Image, name: str, transparency: bool) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if strip.mode == "F":
         raise InputError(f"{name}: expected 8 or 16 bits per channel, got 32-bit floating point")
-    if upright.mode == "I" or upright.mode.startswith("I;16"):
-        values = np.asarray(upright).astype(np.int64)
+    if strip.mode == "I" or strip.mode.startswith("I;16"):
+        values = np.asarray(strip).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise InputError(f"{name}: expected 8 or 16 bits per channel, got values {values.min()}..{values.max()}")
         grey = ((values + 128) // 257).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    if upright.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in upright.info:
-        layer = (upright.convert("LA") if upright.mode == "La" else upright).convert("RGBA")
-        upright = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
-    return np.array(upright.convert("RGB"), dtype=np.uint8)
+    if strip.mode in ("RGBA", "LA", "PA", "La", "RGBa") or transparency:
+        layer = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
+        strip = Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer)
+    return np.asarray(strip.convert("RGB"), dtype=np.uint8)
 
 
 def _from_array(array: NDArray[Any], color: Color) -> NDArray[np.uint8]:
@@ -169,7 +186,8 @@ def _is_many(item: Any, what: str) -> bool:
     """Whether ``item`` holds pictures rather than being one."""
     if isinstance(item, Set | Mapping):
         raise InputError(f"{what}: expected a list, which has an order, got a {type(item).__name__}")
-    return isinstance(item, Iterable) and not isinstance(item, str | bytes | os.PathLike | np.ndarray)
+    single = isinstance(item, str | bytes | bytearray | memoryview | np.ndarray) or hasattr(item, "__fspath__")
+    return isinstance(item, Iterable) and not single and not hasattr(item, "read")
 
 
 def _item(item: Any, index: str, what: str) -> Entry:

@@ -27,6 +27,9 @@ from meetmid.templates.pool import TemplatePool
 Extract = Callable[[NDArray[np.uint8], TemplatePool, int], int]
 """Fills one row of a pool from a crop and returns how many hypotheses were dropped."""
 
+DECODING = 16
+"""Bytes of memory_limit per pixel of a picture that is decoded."""
+
 LIVE = 6
 """Full-size float32 copies that are alive while a picture is degraded, at most."""
 
@@ -144,7 +147,7 @@ class Intake:
         options, alignment = self.config.degradations, self.card.contract.alignment
         for source, hint in zip(entry.sources, hints, strict=True):
             try:
-                found = find_crop(source, hint, self.config, alignment, self.detector)
+                found = find_crop(source, hint, self.config, alignment, self.detector, self.memory // DECODING)
                 if found is None:
                     raise InputError("no face found")
                 work = work_image(found.picture, self.config.work_size, options.resize)

@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 ResizeFilter = Literal["bicubic", "cv2"]
 Image = NDArray[np.float32]
 
+MAX_ENLARGED = 1024 * 1024
+"""The most pixels an enlarged picture may have, probe or portrait."""
+
+
+def fits(size: tuple[int, int], scale: int) -> bool:
+    """Whether a picture of ``size`` (height, width) enlarged by ``scale`` stays within :data:`MAX_ENLARGED`."""
+    return size[0] * size[1] * scale * scale <= MAX_ENLARGED
+
 
 def keys_kernel(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys' cubic convolution kernel with a = -0.5 (Keys 1981, eq. 15), support (-2, 2)."""

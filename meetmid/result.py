@@ -102,9 +102,10 @@ class MatchResult:
     ) -> Explanation:
         """Why probe ``p`` and gallery entry ``g`` (positions or ids) got their score.
 
-        The hypotheses are made anew from the kept crops, those of both entries at once. A result read from a file needs the
-        ``matcher`` and the enrolled ``gallery`` it was made with. Raises InputError for a failed entry or where no crops were
-        kept.
+        The hypotheses are made anew from the kept crops; the templates of both entries are held at once, whatever
+        ``memory_limit`` is. A result read from a file or a pickle needs the ``matcher`` and the enrolled ``gallery`` it was
+        made with (one of native size, ``lr_size=None``, cannot be explained then). Raises InputError for a failed entry or
+        where no crops were kept.
         """
         from meetmid.explain import explain
 

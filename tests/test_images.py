@@ -274,6 +274,25 @@ def test_a_directory_is_sorted_and_a_sub_directory_is_one_subject(tmp_path: Path
     assert found[4].problem == f"{tmp_path / 'eve'}: expected at least one picture, got none"
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "I;16", "1"])
+def test_strips_change_nothing(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (23, 17, 4), dtype=np.uint8)
+    image = Image.fromarray(noise, "RGBA").convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    whole = load(image)
+    monkeypatch.setattr("meetmid.images.STRIP", 40)
+    assert np.array_equal(load(image), whole)
+
+
+def test_the_bound_on_pixels_is_told(tmp_path: Path, png: bytes) -> None:
+    width, height = Image.open(io.BytesIO(png)).size
+    assert load(png, most=width * height).shape == (height, width, 3)
+    told = rf"at most {width * height - 1} pixels \(as memory_limit allows\), got {width} x {height}"
+    with pytest.raises(InputError, match=told):
+        load(png, most=width * height - 1)
+
+
 @pytest.mark.parametrize("side", [[], ()])
 def test_an_empty_side_is_refused(side: object, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="probe: expected at least one picture, got none in"):

@@ -1,5 +1,6 @@
 """The whole pipeline on tiny real networks: the same bits whatever the order, the threads, the memory and the process."""
 
+import io
 import pickle
 import subprocess
 import sys
@@ -194,6 +195,12 @@ def test_sides_may_be_iterators_and_ids_too(small, probes, portraits):
         gallery = matcher.enroll((p for p in portraits), ids=(f"p{k}" for k in range(5)))
         assert gallery.ids == ("p0", "p1", "p2", "p3", "p4")
         assert same(matcher.match([iter(probes[:1]), *probes[1:]], gallery), want)
+        coded = io.BytesIO()
+        Image.fromarray(probes[0]).save(coded, "png")
+        for one in (coded, bytearray(coded.getvalue()), memoryview(coded.getvalue())):
+            result = matcher.match(one, portraits)
+            assert result.scores.shape == (1, 5)
+            assert "a picture is a path, bytes, a PIL image or an array, got" in result.probe_status[0]
         for side in ({"a": probes[0]}, {b"a", b"b"}):
             with pytest.raises(InputError, match="expected a list, which has an order"):
                 matcher.match(side, portraits)
@@ -287,6 +294,13 @@ def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
                     result.explain(0, 0)
             else:
                 assert result.explain(4, 1).score == result.scores[4, 1]
+        with small(lr_size=None) as matcher:
+            result = matcher.match(probes, portraits)
+            for other in (None, matcher):
+                with pytest.raises(InputError, match="explain such a result before it is saved"):
+                    result.explain(0, 0, matcher=other, gallery=result.source[1])
+            with pytest.raises(InputError, match="before it is saved or pickled"):
+                pickle.loads(pickle.dumps(result)).explain(0, 0, matcher=matcher)
     with small(lr_size=None, resolution_matching=False) as matcher:
         assert same(matcher.match(probes, matcher.enroll(portraits)), matcher.match(probes, portraits))
 
@@ -294,6 +308,10 @@ def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
 def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
     with small(lr_size=None, scales=(2, 8), sigmas=(0.0,), work_size=None, paths="none") as matcher:
         result = matcher.match([face(1, 140), face(2, 20)], face(3))
+        alone = matcher.match(face(1, 140), face(3))
+        assert alone.scores[0, 0] == result.scores[0, 0]
+        assert {what.scale for what, _ in alone.explain(0, 0).probe_shares} == {1, 2}
+        assert {what.size for what, _ in alone.explain(0, 0).gallery_shares} <= {None, (280, 280)}
         assert "no 8x hypotheses: 8x of 140 x 140 px is more than" in result.probe_status[0]
         assert result.probe_status[0].startswith("ok: ")
         assert result.probe_status[1] == "ok"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 LIMIT = 128 * 2**20
 SCRIPT = """
@@ -31,6 +32,9 @@ def anonymous():
 
 def side(seed, groups, pictures, sizes):
     rng = np.random.default_rng(seed)
+    if sizes == ["photograph"]:
+        paths = [folder / "deep.png", folder / "turned.jpg"]
+        return paths * groups
     made = [rng.integers(0, 256, (sizes[k % len(sizes)],) * 2 + (3,), dtype=np.uint8) for k in range(groups * pictures)]
     return made if pictures == 1 else [made[k::groups] for k in range(groups)]
 
@@ -91,6 +95,20 @@ JOBS = {
         {"config": {"centering": "none", "scales": [2], "sigmas": [0.0], "lr_size": None, "keep_crops": True},
          "probes": [24, 1], "portraits": [220, 1], "sizes": list(range(8, 20))}, D, 12 * 4 * 2 * D * 220,
     ),
+    "large native pictures": (
+        {"config": {"centering": "none", "scales": [2, 4, 8], "sigmas": [k / 60 for k in range(61)], "lr_size": None,
+                    "work_size": 512, "paths": [["disk"], ["gauss_noise", "downup"]]},
+         "probes": [2, 1], "portraits": [3, 1], "sizes": [512], "portrait": 512}, 16, 4 * 3 * 61 * 512**2 * 4,
+    ),
+    "a large working size": (
+        {"config": {"centering": "none", "scales": [8], "sigmas": [k / 15 for k in range(16)], "lr_size": 500,
+                    "paths": "len<=1"}, "probes": [2, 1], "portraits": [2, 1], "sizes": [64], "portrait": 64},
+        16, 4 * 3 * 16 * 500**2 * 3,
+    ),
+    "large photographs": (
+        {"config": {"centering": "none"}, "probes": [1, 1], "portraits": [1, 1], "sizes": ["photograph"],
+         "portrait": "photograph"}, 16, 8 * 2800 * 2900 * 3,
+    ),
     "crops that are saved": (
         {"config": {"centering": "none", "work_size": 256, "keep_crops": True}, "probes": [350, 1], "portraits": [350, 1],
          "sizes": [256], "portrait": 256, "store": True}, 16, 2 * 350 * 256 * 256 * 3,
@@ -103,7 +121,13 @@ JOBS = {
 def test_the_peak_stays_below_the_limit(make_matcher, make_hallucinator, tmp_path, name):
     job, length, made = JOBS[name]
     make_matcher(tmp_path / "matcher", length=length, size=8)
-    make_hallucinator(tmp_path / "family" / "x2", 2)
+    for scale in (2, 4, 8):
+        make_hallucinator(tmp_path / "family" / f"x{scale}", scale)
+    if job.get("portrait") == "photograph":
+        Image.new("I;16", (2800, 2900), 30000).save(tmp_path / "deep.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("RGB", (2900, 2800), (90, 120, 30)).save(tmp_path / "turned.jpg", exif=exif)
     arguments = [str(tmp_path), json.dumps({"limit": LIMIT, "sizes": [4], **job})]
     run = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -14,7 +14,7 @@ from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import Detector, open_detector
-from meetmid.images import Entry, Source, load
+from meetmid.images import MAX_PIXELS, Entry, Source, load
 
 CROP_SIDE = 192
 """``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop."""
@@ -46,9 +46,12 @@ def find_faces(
     return finder.detect(load(image, color=color))
 
 
-def find_crop(source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector | None) -> FoundCrop | None:
-    """Decode a picture and cut its face; None where a detector finds none. Raises InputError for a bad picture or hint."""
-    image = load(source, color=config.color)
+def find_crop(
+    source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector | None, most: int = MAX_PIXELS
+) -> FoundCrop | None:
+    """Decode a picture of at most ``most`` pixels and cut its face; None where a detector finds none. Raises InputError for
+    a bad picture or hint."""
+    image = load(source, color=config.color, most=most)
     height, width = image.shape[:2]
     if isinstance(hint, str):
         if hint not in FACE_MODES:

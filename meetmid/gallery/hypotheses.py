@@ -13,7 +13,7 @@ from meetmid.config import MatchConfig
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.gallery.randomness import draw_seed
 from meetmid.gallery.tree import walk
-from meetmid.resize import Image, resize, rounded, to_float
+from meetmid.resize import Image, fits, resize, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
 
@@ -62,7 +62,11 @@ class GalleryLayout:
         if not self.config.identity:
             return ()
         matched = self.config.resolution_matching and () not in self.paths
-        return (None, *(self.size(s) for s in self.config.scales)) if matched else (None,)
+        return (None, *(self.size(s) for s in self.config.scales if self.fits(s))) if matched else (None,)
+
+    def fits(self, scale: int) -> bool:
+        """Whether a probe of the working size has hypotheses at a scale label; where it has none, portraits have none."""
+        return fits(self.lr_shape, scale)
 
     @property
     def degraded(self) -> int:
@@ -72,12 +76,12 @@ class GalleryLayout:
     @property
     def slots(self) -> int:
         """N, the slots per scale."""
-        return max(self.counts())
+        return max(1, *self.counts())
 
     def counts(self) -> list[int]:
         """Used slots of every scale, identity scale first."""
         own = len(self.identities) + (0 if self.config.scales else self.degraded)
-        return [own] * self.config.identity + [self.degraded] * len(self.config.scales)
+        return [own] * self.config.identity + [self.degraded * self.fits(scale) for scale in self.config.scales]
 
     def describe(self, scale: int, slot: int) -> GalleryHypothesis:
         """What lies in slot ``slot`` of scale index ``scale``."""
@@ -93,8 +97,9 @@ class GalleryLayout:
 
     def networks_runs(self) -> int:
         """Templates computed per portrait."""
-        matched = len(self.config.scales) if self.config.resolution_matching else 1
-        return len(self.identities) + self.degraded * (matched or 1)
+        fitting = sum(self.fits(scale) for scale in self.config.scales)
+        runs = (fitting if self.config.resolution_matching else min(fitting, 1)) if self.config.scales else 1
+        return len(self.identities) + self.degraded * runs
 
 
 def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
@@ -107,12 +112,12 @@ def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: 
         clean = to_float(work)
         for slot, size in enumerate(layout.identities):
             yield Hypothesis(_matched(clean, size, config), ((0, slot),))
-    scales = [(k + config.identity, label) for k, label in enumerate(config.scales)]
-    for draw in range(config.draws_per_node if layout.paths else 0):
+    scales = [(k + config.identity, label) for k, label in enumerate(config.scales) if layout.fits(label)]
+    for draw in range(config.draws_per_node if layout.paths and (scales or not config.scales) else 0):
         seed = draw_seed(config.seed, draw)
         for position, picture in walk(work, layout.paths, seed=seed, options=config.degradations):
             slot = draw * len(layout.paths) + position
-            if not scales:
+            if not config.scales:
                 yield Hypothesis(picture, ((0, len(layout.identities) + slot),))
             elif config.resolution_matching:
                 for scale, label in scales:

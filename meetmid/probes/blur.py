@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -44,15 +44,18 @@ def blur(picture: Image, sigma: float) -> Image:
     return np.clip(np.asarray(out, np.float32), 0.0, 1.0).reshape(picture.shape)
 
 
-def blur_levels(picture: Image, sigmas: Sequence[float]) -> list[BlurLevel]:
+def blur_levels(picture: Image, sigmas: Sequence[float]) -> Iterator[BlurLevel]:
     """Blur at every sigma, collapsing each run of levels that stays within 0.01 grey level of its first.
 
     The multiplicities are kept, so T_add and S_add over the distinct levels equal those over all of them."""
-    levels: list[BlurLevel] = []
+    level: BlurLevel | None = None
     for sigma in sigmas:
         blurred = blur(picture, sigma)
-        if levels and float(np.abs(blurred - levels[-1].picture).max()) <= SAME:
-            levels[-1] = BlurLevel(levels[-1].picture, levels[-1].sigma, levels[-1].count + 1)
-        else:
-            levels.append(BlurLevel(blurred, float(sigma), 1))
-    return levels
+        if level is not None and float(np.abs(blurred - level.picture).max()) <= SAME:
+            level = replace(level, count=level.count + 1)
+            continue
+        if level is not None:
+            yield level
+        level = BlurLevel(blurred, float(sigma), 1)
+    if level is not None:
+        yield level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +14,12 @@ from meetmid.config import SIGMAS
 from meetmid.errors import InputError
 from meetmid.images import Source, describe, load
 from meetmid.probes.blur import BlurLevel, blur_levels
-from meetmid.resize import ResizeFilter, resize, rounded, to_float, to_uint8
+from meetmid.resize import MAX_ENLARGED, ResizeFilter, fits, resize, rounded, to_float, to_uint8
 from meetmid.runtime.registry import get_family
 from meetmid.runtime.sessions import Network, from_planes
 
 MIN_SIDE = 8
 """The smallest picture a generator takes (networks.md section 2)."""
-
-MAX_OUTPUT = 1024 * 1024
-"""The most pixels an enlarged picture may have."""
 
 
 class Hallucinator:
@@ -55,11 +52,6 @@ def working_size(shape: tuple[int, ...], lr_size: int | None) -> tuple[int, int]
     return max(height, MIN_SIDE), max(width, MIN_SIDE)
 
 
-def fits(size: tuple[int, int], scale: int) -> bool:
-    """Whether an enlarged picture of ``size`` (height, width) stays within the bound."""
-    return size[0] * size[1] * scale * scale <= MAX_OUTPUT
-
-
 def working_levels(
     crop: NDArray[np.uint8],
     sigmas: Sequence[float],
@@ -68,8 +60,8 @@ def working_levels(
     blur_at: str = "working",
     method: ResizeFilter = "bicubic",
     quantize: bool = False,
-) -> list[BlurLevel]:
-    """The distinct blurred copies of a crop at the super-resolver's working size.
+) -> Iterator[BlurLevel]:
+    """The distinct blurred copies of a crop at the super-resolver's working size, one after the other.
 
     ``lr_size`` squashes the crop to a square first (24 in the paper's reading, networks.md section 4.2); ``None`` keeps its
     native size. ``blur_at="native"`` blurs before that resize instead of after it; ``quantize``
@@ -78,11 +70,9 @@ def working_levels(
     size = working_size(crop.shape, lr_size)
     picture = to_float(crop)
     if blur_at == "working":
-        levels = blur_levels(rounded(resize(picture, size, method=method), quantize), sigmas)
-    else:
-        native = blur_levels(picture, sigmas)
-        levels = [replace(level, picture=resize(level.picture, size, method=method)) for level in native]
-    return [replace(level, picture=rounded(level.picture, quantize)) for level in levels]
+        picture = rounded(resize(picture, size, method=method), quantize)
+    for level in blur_levels(picture, sigmas):
+        yield replace(level, picture=rounded(resize(level.picture, size, method=method), quantize))
 
 
 def hallucinate(
@@ -111,11 +101,11 @@ def hallucinate(
     height, width = working_size(crop.shape, lr_size)
     if not fits((height, width), scale):
         raise InputError(
-            f"{describe(image)}: {scale}x of {width} x {height} px is more than {MAX_OUTPUT} pixels; super-resolution is for "
+            f"{describe(image)}: {scale}x of {width} x {height} px is more than {MAX_ENLARGED} pixels; super-resolution is for "
             f"small face crops: cut the face out, or pass lr_size"
         )
     generator = Hallucinator(model, (scale,), device=device)
-    distinct = working_levels(crop, levels, lr_size=lr_size)
+    distinct = list(working_levels(crop, levels, lr_size=lr_size))
     step = generator.batch((height, width), scale)
     stack = np.stack([level.picture for level in distinct])
     parts = [to_uint8(generator(stack[k : k + step], scale)) for k in range(0, len(stack), step)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.probes.blur import BlurLevel
-from meetmid.probes.hallucination import MAX_OUTPUT, Hallucinator, fits, working_levels, working_size
-from meetmid.resize import Image, rounded, to_float
+from meetmid.probes.hallucination import Hallucinator, working_levels, working_size
+from meetmid.resize import MAX_ENLARGED, Image, fits, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
 
@@ -40,7 +41,7 @@ def left_out(crop: NDArray[np.uint8], config: MatchConfig) -> list[str]:
     """What a crop has no hypotheses of, and why."""
     height, width = working_size(crop.shape, config.lr_size)
     return [
-        f"no {scale}x hypotheses: {scale}x of {width} x {height} px is more than {MAX_OUTPUT} pixels"
+        f"no {scale}x hypotheses: {scale}x of {width} x {height} px is more than {MAX_ENLARGED} pixels"
         for scale in config.scales if not fits((height, width), scale)
     ]
 
@@ -60,10 +61,10 @@ def probe_hypotheses(
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
     """What every (scale index, slot) of a crop stands for."""
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
-    levels = _levels(crop, config) if config.scales else []
-    for index, scale in enumerate(config.scales, int(config.identity)):
-        if fits(working_size(crop.shape, config.lr_size), scale):
-            names |= {(index, slot): ProbeHypothesis(scale, level.sigma) for slot, level in enumerate(levels)}
+    size = working_size(crop.shape, config.lr_size)
+    wanted = [(k, scale) for k, scale in enumerate(config.scales, int(config.identity)) if fits(size, scale)]
+    for slot, level in enumerate(_levels(crop, config) if wanted else ()):
+        names |= {(index, slot): ProbeHypothesis(scale, level.sigma) for index, scale in wanted}
     return names
 
 
@@ -81,20 +82,18 @@ def probe_pictures(
     """Every hypothesis, or those of the scale ``only``: its (scale index, slot), what it is, its multiplicity, the picture."""
     if config.identity and only in (None, 1):
         yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(crop)
-    wanted = [scale for scale in config.scales if only in (None, scale)]
     size = working_size(crop.shape, config.lr_size)
-    levels = _levels(crop, config) if wanted else []
-    for scale in (scale for scale in wanted if fits(size, scale)):
+    for scale in (scale for scale in config.scales if only in (None, scale) and fits(size, scale)):
         index, step = scale_labels(config).index(scale), hallucinator.batch(size, scale)
-        for start in range(0, len(levels), step):
-            batch = levels[start : start + step]
-            enlarged = hallucinator(np.stack([level.picture for level in batch]), scale)
-            for slot, (level, picture) in enumerate(zip(batch, enlarged, strict=True), start):
+        levels = enumerate(_levels(crop, config))
+        while batch := list(islice(levels, step)):
+            enlarged = hallucinator(np.stack([level.picture for _, level in batch]), scale)
+            for (slot, level), picture in zip(batch, enlarged, strict=True):
                 shown = rounded(picture, config.degradations.quantize)
                 yield (index, slot), ProbeHypothesis(scale, level.sigma), level.count, shown
 
 
-def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> list[BlurLevel]:
+def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[BlurLevel]:
     options = config.degradations
     return working_levels(
         crop, config.sigmas, lr_size=config.lr_size, blur_at=config.blur_at, method=options.resize, quantize=options.quantize

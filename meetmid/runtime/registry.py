@@ -52,7 +52,7 @@ def _cards() -> Iterator[ModelCard]:
 def _raise_if_damaged(name: str) -> None:
     """Raise what is wrong with the user's card in the folder ``name``, which :func:`_cards` has skipped."""
     path = user_folder() / name / "card.toml"
-    if path.is_file():
+    if path.exists():
         read_card(path)
 
 

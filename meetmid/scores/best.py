@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.scores.side import BLOCK, Side
+from meetmid.templates.pool import allocate
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,9 @@ class BestHypothesis:
     similarity: NDArray[np.float32]
     gallery: NDArray[np.int64]
 
-    def keep(self, p: Side) -> NDArray[np.float32]:
-        """The weights of ``p`` with only the selected hypotheses left, at weight 1."""
-        weights = np.zeros(p.weights.shape, np.float32)
+    def keep(self, p: Side, limit: int = sys.maxsize) -> NDArray[np.float32]:
+        """The weights of ``p`` with only the selected hypotheses left, at weight 1; mapped beyond ``limit`` bytes."""
+        weights = allocate(p.weights.shape, limit)
         for entry, (picture, scale, hypothesis) in enumerate(self.index):
             if picture >= 0:
                 weights[p.first[entry] + picture, scale, hypothesis] = 1.0

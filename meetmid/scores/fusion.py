@@ -145,7 +145,7 @@ def fuse_sides(
     """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of rows are held per side, and a matrix of
     more than ``limit`` bytes lies in a mapped file."""
     if select == "best":
-        p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
+        p = replace(p, weights=best_hypothesis(p, g, block).keep(p, limit))
     plan = _Plan(pairing, order, _is_mean(p, add), _is_mean(g, add), threads or os.cpu_count() or 1, block, limit)
     return [_fuse(p, g, a, b, plan) for a, b in rules]
 
@@ -156,7 +156,7 @@ def fuse_portraits(
     """The largest score of each entry's pictures, every picture scored alone (networks.md question F5); other keywords as
     in :func:`fuse_sides`."""
     if select == "best":
-        p = replace(p, weights=best_hypothesis(p, g, block).keep(p))
+        p = replace(p, weights=best_hypothesis(p, g, block).keep(p, limit))
     out = missing_scores(len(p), len(g), limit)
     per_picture = 4 * max(1, len(p))
     start = 0
@@ -211,13 +211,12 @@ def _mean_over_scales(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan,
     scales = range(p.templates.shape[1])
     plan = replace(plan, limit=plan.limit // len(scales))
     alone = [_fuse(p.at_scale(s), g.at_scale(s), probe, gallery, plan) for s in scales]
-    step = max(1, plan.block // (16 * max(1, len(g))))
+    step = max(1, plan.block // (48 * max(1, len(g))))
     for start in range(0, len(p), step):
-        values = [scores[start : start + step] for scores in alone]
-        present = np.sum([~np.isnan(v) for v in values], axis=0)
-        total = np.zeros(present.shape)
-        for v in values:
-            total += np.nan_to_num(v)
+        total, present = np.zeros(out[start : start + step].shape), np.zeros(out[start : start + step].shape)
+        for scores in alone:
+            total += np.nan_to_num(scores[start : start + step])
+            present += ~np.isnan(scores[start : start + step])
         out[start : start + step] = np.where(present > 0, total / np.maximum(present, 1), np.nan)
 
 
@@ -267,18 +266,19 @@ def _reduce(
                 columns = slice(other.first, other.first + len(other))
 
                 def job(
-                    k: int, block: _Block = block, other: _Block = other, columns: slice = columns,
+                    thread: int, block: _Block = block, other: _Block = other, columns: slice = columns,
                     carried: Weights = carried, carry: Weights = carry, state: Weights = inner_state,
                 ) -> None:
-                    here = slice(int(block.cuts[k]), int(block.cuts[k + 1]))
-                    kernels.reduce_rows(
-                        block.rows[here], block.weights[here], block.scales[here], other.rows, other.weights, other.scales,
-                        other.cuts, (block.begun and k == 0, other.begun),
-                        (block.unfinished and k == len(block) - 1, other.unfinished), rule, state[here], carried[columns],
-                        carry[columns], out[block.first + k, columns],
-                    )
+                    for k in range(thread, len(block), plan.threads):
+                        here = slice(int(block.cuts[k]), int(block.cuts[k + 1]))
+                        kernels.reduce_rows(
+                            block.rows[here], block.weights[here], block.scales[here], other.rows, other.weights,
+                            other.scales, other.cuts, (block.begun and k == 0, other.begun),
+                            (block.unfinished and k == len(block) - 1, other.unfinished), rule, state[here],
+                            carried[columns], carry[columns], out[block.first + k, columns],
+                        )
 
-                list(pool.map(job, range(len(block))))
+                list(pool.map(job, range(plan.threads)))
             carried, carry = carry, carried
 
 

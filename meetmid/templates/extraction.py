@@ -52,19 +52,17 @@ class TemplateNetwork:
 
         Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
         """
-        dropped = 0
-        waiting: list[Hypothesis] = []
-        for hypothesis in hypotheses:
-            waiting.append(hypothesis)
+        dropped, size = 0, self.network.card.contract.size
+        waiting: list[Hypothesis] = []  # at the network's size, however large the hypotheses are
+        for picture, slots in hypotheses:
+            waiting.append(Hypothesis(rounded(resize(picture, size, method=self._method), self._quantize), slots))
             if len(waiting) == BATCH:
                 dropped += self._flush(waiting, templates, weights)
                 waiting = []
         return dropped + (self._flush(waiting, templates, weights) if waiting else 0)
 
     def _flush(self, waiting: list[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
-        size = self.network.card.contract.size
-        inputs = [rounded(resize(h.picture, size, method=self._method), self._quantize) for h in waiting]
-        rows = self.raw(np.stack(inputs))
+        rows = self.raw(np.stack([hypothesis.picture for hypothesis in waiting]))
         dropped = 0
         for hypothesis, row in zip(waiting, rows, strict=True):
             usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12

@@ -36,11 +36,11 @@ def test_the_generator_is_run_as_its_card_says(tiny_family, face):
 @pytest.mark.parametrize(("lr_size", "size"), [(24, (24, 24)), (12, (12, 12)), (None, (30, 21))])
 def test_working_size_and_where_the_blur_happens(face, lr_size, size):
     crop = face(3, 30)[:, :21]
-    working = working_levels(crop, SIGMAS, lr_size=lr_size)
-    want = blur_levels(resize(to_float(crop), size), SIGMAS)
+    working = list(working_levels(crop, SIGMAS, lr_size=lr_size))
+    want = list(blur_levels(resize(to_float(crop), size), SIGMAS))
     assert [(v.sigma, v.count) for v in working] == [(v.sigma, v.count) for v in want]
     assert all(np.array_equal(a.picture, b.picture) for a, b in zip(working, want, strict=True))
-    native = working_levels(crop, SIGMAS, lr_size=lr_size, blur_at="native")
+    native = list(working_levels(crop, SIGMAS, lr_size=lr_size, blur_at="native"))
     for level in native:
         assert np.array_equal(level.picture, resize(blur(to_float(crop), level.sigma), size))
     assert sum(v.count for v in native) == 16
@@ -48,8 +48,8 @@ def test_working_size_and_where_the_blur_happens(face, lr_size, size):
 
 def test_pictures_smaller_than_a_generator_takes_are_enlarged(face):
     crop = face(3, 5)
-    assert working_levels(crop, (0.0,), lr_size=None)[0].picture.shape == (8, 8, 3)
-    assert working_levels(crop[:, :2], (0.0,), lr_size=None, method="cv2")[0].picture.shape == (8, 8, 3)
+    assert next(working_levels(crop, (0.0,), lr_size=None)).picture.shape == (8, 8, 3)
+    assert next(working_levels(crop[:, :2], (0.0,), lr_size=None, method="cv2")).picture.shape == (8, 8, 3)
 
 
 def test_hallucinate_repeats_collapsed_levels(tiny_family, face):
