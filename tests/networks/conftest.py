@@ -41,12 +41,12 @@ def randomise(model: nn.Module) -> nn.Module:
 
 @pytest.fixture
 def count() -> Callable[..., int]:
-    """The trainable parameters of what a function builds, without memory for them."""
+    """The parameters of what a function builds, without memory for them."""
     import torch
 
     def parameters(build: Callable[[], nn.Module]) -> int:
         with torch.device("meta"):
-            return sum(p.numel() for p in build().parameters() if p.requires_grad)
+            return sum(p.numel() for p in build().parameters())
 
     return parameters
 
