@@ -6,7 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the definitions need torch (extra: export)")
 
-from meetmid.networks.blocks import SqueezeExcite  # noqa: E402
+from torch.nn import functional  # noqa: E402
+
+from meetmid.networks.blocks import InstanceResidual, SqueezeExcite  # noqa: E402
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -25,3 +27,18 @@ def test_zeroed_weights_halve_the_input() -> None:
         torch.nn.init.zeros_(parameter)
     x = torch.randn(2, 16, 4, 4)
     assert torch.equal(gate(x), x / 2)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_instance_residual_is_the_written_formula(bias: bool) -> None:
+    block = InstanceResidual(4, bias=bias)
+    x = torch.randn(2, 4, 6, 5)
+
+    def layer(y: torch.Tensor, conv: torch.nn.Conv2d) -> torch.Tensor:
+        y = functional.conv2d(functional.pad(y, (1, 1, 1, 1), mode="reflect"), conv.weight, conv.bias)
+        return (y - y.mean((2, 3), keepdim=True)) / (y.var((2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
+
+    residual = layer(layer(x, block.conv_block[1]).relu(), block.conv_block[5])
+    assert torch.allclose(block(x), x + residual, atol=1e-5)
+    names = {"weight", "bias"} if bias else {"weight"}
+    assert set(block.state_dict()) == {f"conv_block.{k}.{name}" for k in (1, 5) for name in names}
