@@ -44,7 +44,18 @@ CLASSIC_96X112 = AlignmentTemplate(
 )
 """The 96 x 112 template of SphereFace and MTCNN-era matchers: ArcFace's points moved left by 8 px."""
 
-TEMPLATES = {t.name: t for t in (ARCFACE_112, CLASSIC_96X112)}
+_LIGHTCNN_SCALE = 48.0 / (0.5 * (92.3655 + 92.2041) - 0.5 * (51.6963 + 51.5014))
+LIGHTCNN_128 = AlignmentTemplate(
+    "lightcnn-128",
+    (128, 128),
+    tuple(
+        (64.0 + _LIGHTCNN_SCALE * (x - 54.9162), 40.0 + _LIGHTCNN_SCALE * (y - 51.59885)) for x, y in ARCFACE_112.points
+    ),
+)
+"""LightCNN's frame: mid-eyes at y = 40, mid-mouth 48 px below (networks.md section 1), on a face of ArcFace's proportions,
+centred between the eyes, since the source gives no more."""
+
+TEMPLATES = {t.name: t for t in (ARCFACE_112, CLASSIC_96X112, LIGHTCNN_128)}
 
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -87,12 +87,17 @@ class PCFHGenerator(nn.Module):
         if fuse == "concat":
             self.merge = nn.Conv2d(2 * width, width, 3, padding=1)
 
-    def translate(self, x: Tensor, centres: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def boxes(self, centres: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The (rows, columns) selections of the four patches around ``centres``."""
+        return [
+            (selection(centres[:, k, 1], height, self.size), selection(centres[:, k, 0], width, self.size))
+            for k, (height, width) in enumerate(PATCHES[self.size])
+        ]
+
+    def translate(self, x: Tensor, boxes: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
         """The picture, and the four local pictures that the local pixel loss compares."""
         canvases, pictures = [], []
-        for k, (path, (height, width)) in enumerate(zip(self.local_paths, PATCHES[self.size], strict=True)):
-            rows = selection(centres[:, k, 1], height, self.size)
-            columns = selection(centres[:, k, 0], width, self.size)
+        for path, (rows, columns) in zip(self.local_paths, boxes, strict=True):
             features, picture = path(crop(x, rows, columns))
             canvases.append(paste(features, rows, columns))
             pictures.append(picture)
@@ -106,4 +111,4 @@ class PCFHGenerator(nn.Module):
         if centres is None:
             out: Tensor = self.global_path(x)
             return out
-        return self.translate(x, centres)[0]
+        return self.translate(x, self.boxes(centres))[0]

@@ -12,20 +12,21 @@ from typing import Any, Literal, get_args
 from meetmid.errors import ModelError
 
 Task = Literal["matcher", "hallucinator", "detector"]
-ALIGNMENTS = ("arcface-112", "arcface-96x112")
+ALIGNMENTS = ("arcface-112", "arcface-96x112", "lightcnn-128")
 
 
 @dataclass(frozen=True)
 class Contract:
     """What goes in and what comes out.
 
-    The network receives (N, 3, H, W) float32 planes in ``channels`` order: ``(255 * x - mean) / std`` for a picture x in
-    [0, 1]. ``size`` = (H, W), or (0, 0) for any size. ``alignment`` names the five-point template of a matcher,
-    ``template_length`` its output; ``scale`` is a hallucinator's enlargement, whose output is undone the same way.
-    ``input`` and ``output`` name the graph's tensors (empty: the first).
+    The network receives (N, 3, H, W) float32 planes in ``channels`` order, or for ``"gray"`` (N, 1, H, W) of the luma 0.299 R
+    + 0.587 G + 0.114 B: ``(255 * x - mean) / std`` for a picture x in [0, 1] (gray: the first mean and std). ``size`` =
+    (H, W), or (0, 0) for any size. ``alignment`` names the five-point template of a matcher, ``template_length`` its output;
+    ``scale`` is a hallucinator's enlargement, whose output is undone the same way. ``input`` and ``output`` name the graph's
+    tensors (empty: the first).
     """
 
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Literal["rgb", "bgr", "gray"] = "rgb"
     mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
     std: tuple[float, float, float] = (127.5, 127.5, 127.5)
     size: tuple[int, int] = (112, 112)
@@ -43,6 +44,9 @@ CONTRACTS: dict[str, Contract] = {
     "sface": Contract(channels="bgr", mean=(0.0,) * 3, std=(1.0,) * 3, template_length=128),
     "openvino-0095": Contract(
         channels="bgr", mean=(0.0,) * 3, std=(1.0,) * 3, size=(128, 128), alignment="arcface-96x112", template_length=256
+    ),
+    "lightcnn": Contract(
+        channels="gray", mean=(0.0,) * 3, std=(255.0,) * 3, size=(128, 128), alignment="lightcnn-128", template_length=256
     ),
     "edsr": Contract(mean=(0.0,) * 3, std=(1.0,) * 3, size=(0, 0), alignment=""),
 }
@@ -145,8 +149,8 @@ def make_contract(values: dict[str, Any], *, base: Contract | None = None, sourc
         if not _alike(value, getattr(base, key)):
             raise ModelError(f"{source}: {key} expects a value such as {getattr(base, key)!r}, got {value!r}")
     contract = replace(base, **changes)
-    if contract.channels not in ("rgb", "bgr"):
-        raise ModelError(f"{source}: channels expects 'rgb' or 'bgr', got {contract.channels!r}")
+    if contract.channels not in ("rgb", "bgr", "gray"):
+        raise ModelError(f"{source}: channels expects 'rgb', 'bgr' or 'gray', got {contract.channels!r}")
     if not min(contract.std) > 0:
         raise ModelError(f"{source}: mean and std expect three numbers (std > 0), got {contract.mean}, {contract.std}")
     if contract.size != (0, 0) and min(contract.size) < 1:

@@ -28,6 +28,9 @@ PROVIDERS = {
 BATCH = 8
 """Every network runs on batches of exactly this many pictures, the last one padded: the batch never changes a bit."""
 
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601."""
+
 LARGE = 224 * 224
 """Pictures whose output has more pixels than this run one at a time: their activations, not their number, are the cost."""
 
@@ -202,18 +205,23 @@ class Network:
 
 
 def to_planes(pictures: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """(N, H, W, 3) RGB in [0, 1] to the (N, 3, H, W) planes that the card's contract asks for."""
+    """(N, H, W, 3) RGB in [0, 1] to the planes (N, 3, H, W), or (N, 1, H, W) of luma, that the card's contract asks for."""
     contract = card.contract
-    ordered = pictures if contract.channels == "rgb" else pictures[..., ::-1]
-    scaled = (ordered * np.float32(255.0) - np.array(contract.mean, np.float32)) / np.array(contract.std, np.float32)
+    mean, std = np.array(contract.mean, np.float32), np.array(contract.std, np.float32)
+    if contract.channels == "gray":
+        ordered, mean, std = (pictures @ np.array(LUMA, np.float32))[..., None], mean[:1], std[:1]
+    else:
+        ordered = pictures if contract.channels == "rgb" else pictures[..., ::-1]
+    scaled = (ordered * np.float32(255.0) - mean) / std
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
 def from_planes(planes: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """The inverse of :func:`to_planes` for networks that return pictures, clipped to [0, 1]."""
+    """The inverse of :func:`to_planes` for networks that return pictures (N, 3, H, W), clipped to [0, 1]; RGB where their
+    input is gray."""
     contract = card.contract
     x = planes.transpose(0, 2, 3, 1) * np.array(contract.std, np.float32) + np.array(contract.mean, np.float32)
-    x = x if contract.channels == "rgb" else x[..., ::-1]
+    x = x[..., ::-1] if contract.channels == "bgr" else x
     return np.ascontiguousarray(np.clip(x * np.float32(1.0 / 255.0), 0.0, 1.0))
 
 

@@ -76,7 +76,7 @@ def test_the_picture_is_made_from_the_maximum_of_local_and_global_features() -> 
         box = (0, slice(None), slice(top, top + height), slice(left, left + width))
         features, picture = model.local_paths[k](x[:, :, top : top + height, left : left + width])
         fused[box] = np.maximum(fused[box], features[0].detach().numpy())
-        assert torch.allclose(model.translate(x, CENTRES)[1][k], picture, atol=1e-5)
+        assert torch.allclose(model.translate(x, model.boxes(CENTRES))[1][k], picture, atol=1e-5)
     assert torch.allclose(model(x, CENTRES), model.global_path.image(torch.from_numpy(fused)), atol=1e-5)
 
 

@@ -1,0 +1,101 @@
+"""PyTorch networks as ONNX graphs, in three precisions (networks.md section 10)."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from torch import Tensor, nn
+from torch.export import Dim
+
+from meetmid.errors import ModelError
+
+OPSET = 18
+EXTERNAL = 1_500_000_000
+"""Bytes of weights from which they lie in a file of their own (protobuf ends at 2 GB)."""
+
+DATA = "model.onnx.data"
+
+
+def export_graph(network: nn.Module, example: Tensor, path: Path, outputs: Sequence[str], *, any_size: bool) -> None:
+    """Write the graph of an evaluated network in float32, with dynamic batch and, with ``any_size``, height and width.
+
+    ``example`` (N, C, H, W) with N >= 2: a batch of one would be taken for a constant. Raises ModelError.
+    """
+    dynamic = {0: Dim.DYNAMIC, **({2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if any_size else {})}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network, (example,), dynamo=True, dynamic_shapes=(dynamic,), input_names=["input"],
+                output_names=list(outputs), opset_version=OPSET, verbose=False,
+            )
+        assert program is not None
+        weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+        program.save(str(path), external_data=weights > EXTERNAL)
+        onnx.checker.check_model(str(path))
+    except (RuntimeError, ValueError, TypeError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"the graph of {type(network).__name__} could not be exported: {str(error)[:500]}") from error
+
+
+def to_half(source: Path, target: Path) -> None:
+    """float16 inside, float32 inputs and outputs."""
+    with _quiet():
+        model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    _drop_repeated(model)
+    onnx.save(model, str(target), save_as_external_data=model.ByteSize() > EXTERNAL, location=DATA)
+
+
+def _drop_repeated(model: onnx.ModelProto) -> None:
+    """The converter casts an input once per use; of a node that uses it twice, one cast is enough and two are invalid."""
+    seen: set[str] = set()
+    kept = []
+    for node in model.graph.node:
+        if not seen & set(node.output):
+            seen |= set(node.output)
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+class _Pictures(CalibrationDataReader):
+    def __init__(self, planes: NDArray[np.float32]) -> None:
+        self._batches = iter([planes[k : k + 1] for k in range(len(planes))])
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else {"input": batch}
+
+
+def to_int8(source: Path, target: Path, planes: NDArray[np.float32]) -> None:
+    """Static 8-bit quantisation of weights (per channel) and activations, calibrated on ``planes`` (N, C, H, W)."""
+    prepared = source.with_name("prepared.onnx")
+    with _quiet():
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(
+            str(prepared), str(target), _Pictures(planes), quant_format=QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        )
+    prepared.unlink()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters tell their inner life through warnings and logs; errors still arrive as exceptions."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)
