@@ -22,7 +22,7 @@ from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.side import Side
 from meetmid.templates.centering import ReferenceMeans, pool_means
-from meetmid.templates.pool import TemplatePool
+from meetmid.templates.pool import TemplatePool, allocate
 
 Crops = Sequence[NDArray[np.uint8] | None]
 
@@ -156,7 +156,7 @@ class Comparison:
     def _centred(
         self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None
     ) -> tuple[Side, Side]:
-        p = Side(probes.templates, probes.weights, probes.first)
+        p = Side(probes.templates, self._weights(probes), probes.first)
         g = Side(gallery.templates, gallery.weights, gallery.first)
         if self.config.centering == "vector":
             return replace(p, per_vector=True), replace(g, per_vector=True)
@@ -166,6 +166,16 @@ class Comparison:
             reference, labels = self.reference(), scale_labels(self.config)
             return replace(p, means=reference.of("probe", labels)), replace(g, means=reference.of("gallery", labels))
         return p, g
+
+
+    def _weights(self, probes: TemplatePool) -> NDArray[np.float32]:
+        """The multiplicities of the probes' hypotheses, the un-hallucinated one's times ``identity_weight``."""
+        if self.config.identity_weight == 1 or not self.config.identity:
+            return probes.weights
+        weights = allocate(probes.weights.shape, self.intake.memory // 8)
+        weights[:] = probes.weights
+        weights[:, 0] *= np.float32(self.config.identity_weight)
+        return weights
 
 
 def _check_sets(*pools: TemplatePool) -> None:

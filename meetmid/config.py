@@ -8,15 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
-from math import inf
-from numbers import Integral, Real
-from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from meetmid.errors import ConfigError
+from meetmid.validation import Expected, check, refused
 
 Rule = Literal["T_add", "T_concat", "S_max", "S_add"]
 Pairing = Literal["all", "same_scale"]
@@ -34,74 +30,27 @@ SIGMAS = tuple(k / 15 for k in range(16))
 """The 16 blur levels, linear from 0 to 1 (Grm et al. 2023, section 3.2; spacing: networks.md section 2.3)."""
 
 
-class _Expected(NamedTuple):
-    """What a field expects, in words, and the range of its numbers: ``low`` included, ``below`` excluded."""
-
-    words: str
-    low: float = -inf
-    below: float = inf
-
-
-_SIDE = _Expected("an integer of at least 8 px, or None for native", 8)
-_RANGE = _Expected("two finite numbers (low, high) with 0 <= low <= high", 0)
+_SIDE = Expected("an integer of at least 8 px, or None for native", 8)
+_RANGE = Expected("two finite numbers (low, high) with 0 <= low <= high", 0)
 _EXPECTED = {  # every field whose annotation does not say it all; a field of numbers must be here
-    "faces": _Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
-    "detector": _Expected("a string such as 'yunet:FILE', or None"),
-    "scales": _Expected("distinct integers of at least 2 (1x is identity=True)", 2),
-    "sigmas": _Expected("at least one blur of 0 px or more, all finite numbers", 0),
+    "faces": Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
+    "detector": Expected("a string such as 'yunet:FILE', or None"),
+    "gallery_matcher": Expected("the name of a matcher, or None for the one of the probes"),
+    "scales": Expected("distinct integers of at least 1 (1 = a translation; the picture itself is identity=True)", 1),
+    "identity_weight": Expected("a finite number above 0", 2**-20),
+    "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
     "lr_size": _SIDE, "work_size": _SIDE,
-    "paths": _Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
-    "draws_per_node": _Expected("an integer of at least 1", 1),
-    "degradations": _Expected("a DegradationOptions"),
-    "seed": _Expected("an integer in [0, 2**64)", 0, 2**64),
-    "hue": _Expected("a finite number of turns, at least 0", 0),
+    "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
+    "draws_per_node": Expected("an integer of at least 1", 1),
+    "degradations": Expected("a DegradationOptions"),
+    "seed": Expected("an integer in [0, 2**64)", 0, 2**64),
+    "hue": Expected("a finite number of turns, at least 0", 0),
     "saturation": _RANGE, "brightness": _RANGE, "contrast": _RANGE,
-    "persp_scale": _Expected("a share of the side in [0, 0.5)", 0, 0.5),
-    "shear": _Expected("degrees in [0, 90)", 0, 90),
-    "downup_factors": _Expected("at least one factor, all integers of at least 2", 2),
-    "patch": _Expected("a block side, an integer of at least 1", 1),
+    "persp_scale": Expected("a share of the side in [0, 0.5)", 0, 0.5),
+    "shear": Expected("degrees in [0, 90)", 0, 90),
+    "downup_factors": Expected("at least one factor, all integers of at least 2", 2),
+    "patch": Expected("a block side, an integer of at least 1", 1),
 }
-_kinds = cache(get_type_hints)
-
-
-def _refused(owner: Any, name: str, words: str = "") -> ConfigError:
-    got = " ".join(repr(getattr(owner, name)).split())
-    return ConfigError(f"{name} expects {words or _EXPECTED[name].words}, got {got[:200]}{' ...' if got[200:] else ''}")
-
-
-def _check(owner: Any) -> None:
-    """Make every field what its annotation says (numbers and tuples plain), or raise ConfigError."""
-    for name, kind in _kinds(owner.__class__).items():
-        plain = {str: "a string", bool: "True or False"}.get(kind) or f"one of {', '.join(map(repr, get_args(kind)))}"
-        words, low, below = _EXPECTED.get(name, _Expected(plain))
-        try:
-            object.__setattr__(owner, name, _fit(getattr(owner, name), kind, low, below))
-        except (TypeError, ValueError, OverflowError):
-            raise _refused(owner, name, words) from None
-
-
-def _fit(value: Any, kind: Any, low: float, below: float) -> Any:
-    """``value`` as the annotation ``kind``; raises TypeError, ValueError or OverflowError where it is none."""
-    origin, inner = get_origin(kind), get_args(kind)
-    if isinstance(value, bool) and kind is not bool:
-        raise ValueError  # Python counts booleans among the integers
-    if origin is UnionType:
-        for option in inner:
-            with suppress(TypeError, ValueError):
-                return _fit(value, option, low, below)
-    elif origin is tuple and not isinstance(value, str | bytes):
-        items = list(value)
-        kinds = inner[:1] * len(items) if inner[-1] is Ellipsis else inner
-        return tuple(_fit(item, each, low, below) for item, each in zip(items, kinds, strict=True))
-    elif kind in (int, float) and isinstance(value, Integral if kind is int else Real):
-        number = kind(value)
-        if low <= number < below:
-            return number
-    elif (origin is Literal and isinstance(value, str) and value in inner) or (origin is None and isinstance(value, kind)):
-        return value
-    raise ValueError
-
-
 @dataclass(frozen=True)
 class DegradationOptions:
     """Readings of the eleven degradations that the paper leaves open (degradations.md section 2).
@@ -136,13 +85,13 @@ class DegradationOptions:
     draws: Literal["image", "shared"] = "image"
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, _EXPECTED)
         for name in ("saturation", "brightness", "contrast"):
             low, high = getattr(self, name)
             if low > high:
-                raise _refused(self, name)
+                raise refused(self, _EXPECTED, name)
         if not self.downup_factors:
-            raise _refused(self, "downup_factors")
+            raise refused(self, _EXPECTED, "downup_factors")
 
 
 @dataclass(frozen=True)
@@ -153,14 +102,17 @@ class MatchConfig:
     (``"arcface5"`` five-point alignment; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the
     same box made square first), ``detector`` which finder (``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``).
 
-    Probe: ``scales`` of super-resolution, ``sigmas`` of blur, ``lr_size`` the side of the super-resolver's input
-    (``None`` = native), ``blur_at`` the ``"working"`` (after the resize) or ``"native"`` picture.
+    Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
+    ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native), ``blur_at`` the ``"working"`` (after the
+    resize) or ``"native"`` picture.
 
     Gallery: ``paths`` (see :func:`meetmid.gallery.paths.select_paths`), ``work_size`` the longest side of a portrait
     before it is degraded (``None`` = native), ``resolution_matching``, ``draws_per_node`` independent random trees.
 
-    ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x). Without
-    ``scales`` the degraded portraits join it at their own size.
+    ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
+    ``identity_weight`` times. Without ``scales`` the degraded portraits join it at their own size.
+
+    Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space.
 
     Templates: ``flip`` adds the mirrored picture's template; ``normalize`` before centring and T_add (networks.md 4.6,
     question F2); ``centering`` (networks.md section 4.5). Scores: ``probe_rule``, ``gallery_rule``, ``pairing``, ``order``,
@@ -172,6 +124,7 @@ class MatchConfig:
 
     preset: str = "custom"
     matcher: str = "midface-s"
+    gallery_matcher: str | None = None
     hallucinator: str = "edsr-face"
     detector: str | None = None
     faces: Faces = "auto"
@@ -182,6 +135,7 @@ class MatchConfig:
     lr_size: int | None = 24
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
+    identity_weight: float = 1.0
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
     resolution_matching: bool = True
     work_size: int | None = 512
@@ -201,15 +155,15 @@ class MatchConfig:
     keep_crops: bool = True
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(self, _EXPECTED)
         if (self.probe_rule == "T_concat") != (self.gallery_rule == "T_concat"):
             raise ConfigError(f"T_concat needs both sides, got probe {self.probe_rule} and gallery {self.gallery_rule}")
         if not self.scales and not self.identity:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
         if len(set(self.scales)) != len(self.scales):
-            raise _refused(self, "scales")
+            raise refused(self, _EXPECTED, "scales")
         if self.scales and not self.sigmas:
-            raise _refused(self, "sigmas")
+            raise refused(self, _EXPECTED, "sigmas")
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -236,12 +190,13 @@ class MatchConfig:
 
     def gallery_values(self) -> dict[str, Any]:
         """:meth:`to_dict` without the keys that an enrolled gallery does not depend on."""
-        return {key: value for key, value in self.to_dict().items() if key not in _NOT_GALLERY}
+        values = {key: value for key, value in self.to_dict().items() if key not in _NOT_GALLERY}
+        return values | {"matcher": self.gallery_matcher or self.matcher}
 
 
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
-    "pairing", "order", "select", "portraits", "faces", "color", "detector",
+    "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
 ))
 
 

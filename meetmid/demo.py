@@ -79,7 +79,7 @@ def run_demo(folder: Path, *, preset: str = "balanced", device: str = "auto", si
 
 def pipeline_figure(matcher: Matcher, portrait: NDArray[np.uint8], probe: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One picture of the idea: the probe lifted on the left of the sheet's rows, the portrait lowered below it."""
-    lifted = [(picture, f"probe {what}", what.scale > 1) for what, picture in matcher.show_probe(probe)][:8]
+    lifted = [(picture, f"probe {what}", what.synthetic) for what, picture in matcher.show_probe(probe)][:8]
     lowered = [(picture, f"portrait {what}", False) for what, picture in matcher.show_gallery(portrait)][:16]
     rows = lifted + [(np.full((4, 4, 3), 250, np.uint8), "", False)] * (8 - len(lifted)) + lowered
     pictures, labels, marks = zip(*rows, strict=True)

@@ -12,7 +12,7 @@ from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.gallery.hypotheses import gallery_picture
 from meetmid.gallery.store import Gallery
-from meetmid.probes.hypotheses import probe_names, probe_picture
+from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
@@ -74,10 +74,10 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     assert found is not None  # the score is a number, so both sides have hypotheses
     row, column = found.winner
     probe_slots, gallery_slots = probe_side.templates.shape[2], one.templates.shape[2]
-    picture, slot = divmod(int(found.slot_probe[row]), probe_slots)
+    picture, slot_of_probe = divmod(int(found.slot_probe[row]), probe_slots)
     crop = crops[picture]
     assert crop is not None
-    probe, probe_view = probe_picture(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot)
+    probe, probe_view = probe_picture(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot_of_probe)
     portrait, slot = divmod(int(found.slot_gallery[column]), gallery_slots)
     work = gallery.crops.crop(first + portrait)
     assert work is not None
@@ -93,8 +93,9 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     ]
     return Explanation(
         result.probe_ids[p], result.gallery_ids[g], float(result.scores[p, g]), float(found.similarity[row, column]),
-        probe, shown, to_uint8(probe_view), to_uint8(gallery_view), probe.scale > 1,
+        probe, shown, to_uint8(probe_view), to_uint8(gallery_view), probe.synthetic,
         _largest_first(probe_labels, found.share.sum(axis=1)), _largest_first(gallery_labels, found.share.sum(axis=0)),
+        probe_heat(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot_of_probe),
     )
 
 

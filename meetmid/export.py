@@ -40,6 +40,7 @@ def export_onnx(
     pictures: Sequence[Source] = (),
     name: str | None = None,
     license: str = "not stated",
+    space: str = "",
     contract: dict[str, Any] | None = None,
     **options: Any,
 ) -> ModelCard:
@@ -49,8 +50,9 @@ def export_onnx(
     folder to write (``model.onnx`` and ``card.toml``; it must not exist). ``arch`` names the family where it shall not be
     recognised, ``part`` one network of several in the file, ``options`` what no tensor tells (``residual_scale`` of EDSR).
     ``precision`` ``"fp32"``, ``"fp16"`` or ``"int8"``, the last calibrated on ``pictures`` (face crops, at least one), which
-    also serve the parity check; without them it uses random pictures with a natural spectrum. ``contract`` overrides fields
-    of the input contract (such as ``std`` of an EDSR trained on [0, 1]).
+    also serve the parity check; without them it uses random pictures with a natural spectrum. ``space`` names the template
+    space of a matcher that another network's templates are compared with (RIM's student and its teacher: the same name).
+    ``contract`` overrides fields of the input contract (such as ``std`` of an EDSR trained on [0, 1]).
 
     The export fails, and nothing is left behind, unless the graph agrees with PyTorch on the CPU: fp32 to 1e-4 of the
     largest value, fp16 to a cosine of 0.999; the figures of int8 are reported in the card. Returns the card. Raises
@@ -73,7 +75,7 @@ def export_onnx(
         raise ModelError(f"export needs torch and onnx ({error}): pip install 'meetmid[export]'") from error
     source = load_checkpoint(Path(checkpoint), part=part)
     found = recognise(source, arch=arch, **options)
-    card = _card(found, name, license, contract or {})
+    card = _card(found, name, license, space, contract or {})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -92,10 +94,11 @@ def export_onnx(
     return read_card(target / "card.toml")
 
 
-def _card(found: Recognised, name: str, license: str, changes: dict[str, Any]) -> ModelCard:
+def _card(found: Recognised, name: str, license: str, space: str, changes: dict[str, Any]) -> ModelCard:
     """The card before its file exists."""
-    contract = make_contract({"input": "input", "output": found.outputs[0], **changes}, base=found.contract)
-    return ModelCard(name, found.family.task, Path("model.onnx"), "", license, contract, found.family.name)
+    heat = "heat" if "heat" in found.outputs else ""
+    contract = make_contract({"input": "input", "output": found.outputs[0], "heat": heat, **changes}, base=found.contract)
+    return ModelCard(name, found.family.task, Path("model.onnx"), "", license, contract, found.family.name, space)
 
 
 def _write_graph(
@@ -166,5 +169,5 @@ def _values(card: ModelCard, path: Path, facts: dict[str, Any]) -> dict[str, Any
     external = {"data": {"file": data.name, "sha256": file_sha256(data)}} if data.is_file() else {}
     return {
         "name": card.name, "family": card.family, "task": card.task, "file": path.name, "sha256": file_sha256(path),
-        "license": card.license, "contract": table, **external, **facts,
+        "license": card.license, "space": card.space, "contract": table, **external, **facts,
     }

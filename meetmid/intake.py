@@ -63,14 +63,15 @@ class Intake:
 
     config: MatchConfig
     network: TemplateNetwork
+    gallery_network: TemplateNetwork
     hallucinator: Hallucinator
     detector: Detector | None
     memory: int
 
     @property
     def card(self) -> ModelCard:
-        """The matcher's card."""
-        return self.network.network.card
+        """The card of the network that makes the gallery's templates."""
+        return self.gallery_network.network.card
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
@@ -109,7 +110,7 @@ class Intake:
     def _extractor(self, layout: GalleryLayout) -> Extract:
         def extract(crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> int:
             hypotheses = gallery_hypotheses(crop, layout, pool.weights[row])
-            return self.network.extract(hypotheses, pool.templates[row], pool.weights[row])
+            return self.gallery_network.extract(hypotheses, pool.templates[row], pool.weights[row])
 
         return extract
 
@@ -122,7 +123,9 @@ class Intake:
         too_large = 0
         for index, entry in enumerate(side):
             reasons, notes = [], []
-            for row, found in enumerate(self._crops(entry, hints[index]), int(pool.first[index])):
+            network = self.network if progress.stage == "probe" else self.gallery_network
+            alignment = network.network.card.contract.alignment
+            for row, found in enumerate(self._crops(entry, hints[index], alignment), int(pool.first[index])):
                 if isinstance(found, InputError):
                     if self.config.errors == "raise":
                         raise InputError(f"{progress.stage} {entry.id}: {found}") from found
@@ -142,9 +145,9 @@ class Intake:
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, dropped, too_large)
 
-    def _crops(self, entry: Entry, hints: Sequence[Hint]) -> Iterator[FoundCrop | InputError]:
+    def _crops(self, entry: Entry, hints: Sequence[Hint], alignment: str) -> Iterator[FoundCrop | InputError]:
         """The face crop of every picture at its work size, or why there is none."""
-        options, alignment = self.config.degradations, self.card.contract.alignment
+        options = self.config.degradations
         for source, hint in zip(entry.sources, hints, strict=True):
             try:
                 found = find_crop(source, hint, self.config, alignment, self.detector, self.memory // DECODING)

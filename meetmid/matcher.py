@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_lab
 from meetmid.resize import to_uint8
 from meetmid.result import MatchResult
 from meetmid.runtime.cards import ModelCard
-from meetmid.runtime.progress import ProgressCallback
+from meetmid.runtime.progress import Clock, ProgressCallback
 from meetmid.runtime.registry import get_model
 from meetmid.runtime.sessions import PROVIDERS, Network, nvidia_gpu_present
 from meetmid.scores.ranking import Candidate
@@ -45,7 +44,8 @@ class Matcher:
 
     ``preset`` or ``config`` says what to compute (keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
     ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair); ``matcher`` and ``hallucinator`` name
-    models, folders or ONNX files; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own.
+    models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space;
+    ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own.
     ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
     the models (at least 128 MiB, default 1 GiB), ``progress`` a callback ``(done, total, stage)`` that cancels with False.
 
@@ -59,6 +59,7 @@ class Matcher:
         *,
         config: MatchConfig | None = None,
         matcher: str | os.PathLike[str] | ModelCard | None = None,
+        gallery_matcher: str | os.PathLike[str] | ModelCard | None = None,
         hallucinator: str | os.PathLike[str] | None = None,
         detector: str | Detector | None = None,
         reference: ReferenceMeans | str | os.PathLike[str] | None = None,
@@ -75,17 +76,28 @@ class Matcher:
         if self._memory < MIN_MEMORY:
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
+        wanted = gallery_matcher or _chosen(preset, config).gallery_matcher
+        card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
+        if card is not self.card:
+            options["gallery_matcher"] = card.name
         self.config = configured(_chosen(preset, config), self.card.name, hallucinator, detector, fusion, options)
         self.device, self._threads, self._progress = device, threads, progress
-        self.network = TemplateNetwork(
-            Network(self.card, device=device, threads=threads), flip=self.config.flip, normalize=self.config.normalize,
-            method=self.config.degradations.resize, quantize=self.config.degradations.quantize,
-        )
+        self.network = self._templates(self.card)
+        self.gallery_network = self.network if card is self.card else self._templates(card)
+        self.network.check_comparable(self.gallery_network)
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
+        self.hallucinator.check(self.config.lr_size)
         self._detector = detector if detector is not None and not isinstance(detector, str) else None
         if self._detector is None and self.config.detector is not None:
             self._detector = open_detector(self.config.detector)
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
+
+    def _templates(self, card: ModelCard) -> TemplateNetwork:
+        options = self.config.degradations
+        return TemplateNetwork(
+            Network(card, device=self.device, threads=self._threads), flip=self.config.flip, normalize=self.config.normalize,
+            method=options.resize, quantize=options.quantize,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_progress": None}
@@ -99,20 +111,21 @@ class Matcher:
     def close(self) -> None:
         """Release every session; the next use opens them again."""
         self.network.network.close()
+        self.gallery_network.network.close()
         self.hallucinator.close()
 
     @property
     def reference(self) -> ReferenceMeans:
         """The reference means in use; raises ConfigError where there are none."""
         if self._reference is None:
-            path = self.card.reference_means()
+            path = None if self.gallery_network is not self.network else self.card.reference_means()
             if path is None:
                 raise ConfigError(
                     f"matcher {self.card.name!r} has no reference means for centering='reference': learn them once with "
                     f"Matcher.learn_means(probes, portraits), or choose centering 'set', 'vector' or 'none'"
                 )
             self._reference = ReferenceMeans.load(path)
-        self._reference.check(self.card.sha256, self.config.normalize, self.config.flip)
+        self._reference.check(self._space, self.config.normalize, self.config.flip)
         return self._reference
 
     def enroll(
@@ -151,7 +164,7 @@ class Matcher:
         config, callback = self.config, progress or self._progress
         if config.centering == "reference":
             self.reference.of("probe", scale_labels(config))  # missing means are told before the long work
-        hints, clock, compare = hints_of_sides(faces), _Clock(), self.comparison
+        hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
         probes = compare.intake.probes(entries(probe, what="probe"), hints["probe"], callback)
         means = pool_means(probes.pool) if config.centering == "set" else None
         clock.mark("probe")
@@ -199,7 +212,7 @@ class Matcher:
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
         }
         labels = scale_labels(self.config)
-        return ReferenceMeans(self.card.sha256, labels, pool_means(probe.pool), pool_means(gallery.pool), conditions)
+        return ReferenceMeans(self._space, labels, pool_means(probe.pool), pool_means(gallery.pool), conditions)
 
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
@@ -217,8 +230,16 @@ class Matcher:
     @property
     def comparison(self) -> Comparison:
         """The stages between pictures and scores."""
-        intake = Intake(self.config, self.network, self.hallucinator, self._detector, self._memory)
+        intake = Intake(
+            self.config, self.network, self.gallery_network, self.hallucinator, self._detector, self._memory
+        )
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
+
+    @property
+    def _space(self) -> str:
+        """What reference means are bound to: the network's sha256, or those of both sides'."""
+        networks = dict.fromkeys((self.network.network.card.sha256, self.gallery_network.network.card.sha256))
+        return "+".join(networks)
 
     def _warnings(self, probes: Taken, dropped: int) -> tuple[str, ...]:
         found = ["scores are uncalibrated similarities: they rank candidates, they are no probabilities and no decision"]
@@ -236,7 +257,7 @@ class Matcher:
         return tuple(found)
 
     def _models(self) -> dict[str, str]:
-        networks = [self.network.network, *self.hallucinator.networks.values()]
+        networks = [self.network.network, self.gallery_network.network, *self.hallucinator.networks.values()]
         return {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in networks}
 
 
@@ -266,17 +287,3 @@ def match(
 
 def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:
     return preset(name) if config is None else config
-
-
-class _Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def mark(self, stage: str) -> None:
-        """The time since the last mark belongs to ``stage``."""
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
-        self._last = now

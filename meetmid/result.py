@@ -32,7 +32,8 @@ class Explanation:
     ``probe`` and ``gallery`` name the most alike pair of hypotheses that the score rests on, ``similarity`` is that pair's
     own, ``probe_picture`` and ``gallery_picture`` (h, w, 3) uint8 RGB show it. ``synthetic`` is True where the probe's
     picture was made by a generator: it is no evidence of what the person looks like. ``probe_shares`` and
-    ``gallery_shares`` give every hypothesis's share of the score, largest first; each list sums to 1.
+    ``gallery_shares`` give every hypothesis's share of the score, largest first; each list sums to 1. ``heat`` (h, w) in
+    [0, 1] shows what the generator attended to in its input, where it tells (AG-GAN).
     """
 
     probe_id: str
@@ -46,6 +47,7 @@ class Explanation:
     synthetic: bool
     probe_shares: tuple[tuple[ProbeHypothesis, float], ...] = field(repr=False)
     gallery_shares: tuple[tuple[GalleryHypothesis, float], ...] = field(repr=False)
+    heat: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         mark = " (synthetic)" if self.synthetic else ""

@@ -57,15 +57,21 @@ def contact_sheet(
 
 
 def explanation_sheet(explanations: Sequence[Explanation], title: str) -> NDArray[np.uint8]:
-    """Two pictures per explanation: the probe hypothesis and the gallery hypothesis that met."""
-    pictures = [p for e in explanations for p in (e.probe_picture, e.gallery_picture)]
-    labels = [
-        label
-        for e in explanations
-        for label in (f"{e.probe_id}: {e.probe}", f"{e.gallery_id}: {e.gallery}; score {e.score:.3f}")
-    ]
-    marks = [mark for e in explanations for mark in (e.synthetic, False)]
-    return contact_sheet(pictures, labels, title=title, columns=4, synthetic=marks)
+    """Per explanation the probe hypothesis and the gallery hypothesis that met, and the generator's heat map if it has one."""
+    tiles: list[tuple[NDArray[np.uint8], str, bool]] = []
+    for e in explanations:
+        tiles.append((e.probe_picture, f"{e.probe_id}: {e.probe}", e.synthetic))
+        if e.heat is not None:
+            tiles.append((_heat_colours(e.heat), f"{e.probe_id}: what the generator attended to", False))
+        tiles.append((e.gallery_picture, f"{e.gallery_id}: {e.gallery}; score {e.score:.3f}", False))
+    pictures, labels, marks = zip(*tiles, strict=True)
+    columns = 4 if len(tiles) == 2 * len(explanations) else 3
+    return contact_sheet(pictures, labels, title=title, columns=columns, synthetic=marks)
+
+
+def _heat_colours(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(h, w) in [0, 1] from black over red and yellow to white."""
+    return np.asarray(np.clip(3.0 * heat[..., None] - (0.0, 1.0, 2.0), 0.0, 1.0) * 255.0 + 0.5, np.uint8)
 
 
 def save_png(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, synthetic: bool = False) -> None:

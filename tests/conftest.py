@@ -48,7 +48,7 @@ def save_model(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, np.nd
 
 
 def make_matcher(
-    folder: Path, *, length: int = 24, size: int = 32, seed: int = 0, name: str = "tiny", **contract: object
+    folder: Path, *, length: int = 24, size: int = 32, seed: int = 0, name: str = "tiny", space: str = "", **contract: object
 ) -> ModelCard:
     """A real convolutional matcher with random weights: conv s4 - relu - conv s2 - relu - flatten - linear."""
     rng = np.random.default_rng(seed)
@@ -71,7 +71,7 @@ def make_matcher(
         "channels": "rgb", "mean": [127.5] * 3, "std": [127.5] * 3, "size": [size, size], "alignment": "arcface-112",
         "template_length": length, **contract,
     }
-    return _card(folder, name, "matcher", table)
+    return _card(folder, name, "matcher", table, space=space)
 
 
 def make_hallucinator(folder: Path, scale: int, *, family: str = "tiny-sr") -> ModelCard:
@@ -90,6 +90,30 @@ def make_hallucinator(folder: Path, scale: int, *, family: str = "tiny-sr") -> M
     save_model(folder / "model.onnx", nodes, weights, ["n", 3, "H", "W"])
     table = {"mean": [0.0] * 3, "std": [1.0] * 3, "size": [0, 0], "alignment": "", "scale": scale}
     return _card(folder, f"{family}-x{scale}", "hallucinator", table, family=family)
+
+
+def make_translator(
+    folder: Path, *, channels: str = "rgb", size: int = 40, heat: bool = True, name: str = "tiny-tr"
+) -> ModelCard:
+    """A real translator that keeps the size: the negative in [-1, 1], and as its heat map the mean of the planes, halved."""
+    planes = 1 if channels == "gray" else 3
+    kernel = np.zeros((3, planes, 1, 1), np.float32)
+    for c in range(3):
+        kernel[c, c % planes] = -1.0
+    nodes = [
+        helper.make_node("Conv", ["input", "k"], ["output"]),
+        helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1], keepdims=1),
+        helper.make_node("AveragePool", ["mean"], ["heat"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("output", "heat")]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["n", planes, "h", "w"])]
+    graph = helper.make_graph(nodes, "tiny", inputs, values, [numpy_helper.from_array(kernel, "k")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / "model.onnx"))
+    table = {"channels": channels, "size": [size, size], "alignment": "", "scale": 1, "output": "output"}
+    return _card(folder, name, "hallucinator", {**table, **({"heat": "heat"} if heat else {})})
 
 
 def _card(folder: Path, name: str, task: str, contract: dict[str, object], **extra: object) -> ModelCard:
@@ -145,6 +169,11 @@ def make_matcher_function():
 @pytest.fixture(scope="session", name="make_hallucinator")
 def make_hallucinator_function():
     return make_hallucinator
+
+
+@pytest.fixture(scope="session", name="make_translator")
+def make_translator_function():
+    return make_translator
 
 
 @pytest.fixture(scope="session", name="make_model")

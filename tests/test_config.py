@@ -19,7 +19,9 @@ from meetmid.errors import ConfigError
 NAN, INF = float("nan"), float("inf")
 
 WRONG_MATCH = [
-    *[("scales", v) for v in [("2",), (2.0,), (True,), "2", 2, None, (1,), (2, 2), (NAN,), np.array(2), (None,), b"\x02"]],
+    *[("gallery_matcher", v) for v in (3, b"m", ("m",))],
+    *[("identity_weight", v) for v in (0, -1, NAN, INF, "1", None, True)],
+    *[("scales", v) for v in [("2",), (2.0,), (True,), "2", 2, None, (0,), (2, 2), (NAN,), np.array(2), (None,), b"\x02"]],
     *[("sigmas", v) for v in ["x", [NAN], (INF,), (-INF,), (-0.1,), (), 0.5, ("0",), (True,), None, [[1]], (1j,), (10**400,)]],
     *[("lr_size", v) for v in ["24", 24.0, 20.5, 7, 0, -24, True, NAN, INF, (24,), np.float32(24)]],
     *[("work_size", v) for v in [20.5, "512", 7, False, NAN, [512]]],
@@ -82,7 +84,10 @@ def test_no_field_is_left_out(kind: type, wrong: list[tuple[str, object]]) -> No
     ("change", "message"),
     [
         ({"lr_size": "24"}, "lr_size expects an integer of at least 8 px, or None for native, got '24'"),
-        ({"scales": (2.0,)}, "scales expects distinct integers of at least 2 (1x is identity=True), got (2.0,)"),
+        (
+            {"scales": (2.0,)},
+            "scales expects distinct integers of at least 1 (1 = a translation; the picture itself is identity=True), got (2.0,)",
+        ),
         ({"flip": 1}, "flip expects True or False, got 1"),
         ({"matcher": 3}, "matcher expects a string, got 3"),
         ({"color": "gbr"}, "color expects one of 'rgb', 'bgr', got 'gbr'"),
@@ -153,16 +158,16 @@ def test_hashes_stay_what_they_were() -> None:
     """Enrolled galleries and learned means are bound to them."""
     hashes = {name: (config.hash(), config.gallery_hash()) for name, config in PRESETS.items()}
     assert hashes == {
-        "plain": ("d6f2eb191d6cbf7d", "13ae8e4bf7208f3f"), "fast": ("f0bfd20e6abfa34e", "d5e38f8fabab95b1"),
-        "balanced": ("58f5cb5b61dd9adf", "249bf6287b6e4e76"), "paper": ("88cf7e71a0613a0a", "a32834ada03ddcd4"),
-        "paper-set": ("9254279296b3cd98", "a32834ada03ddcd4"),
+        "plain": ("02e1329f1bcad3c4", "13ae8e4bf7208f3f"), "fast": ("5ae59d1bab7928ac", "d5e38f8fabab95b1"),
+        "balanced": ("eab7cbef73f2fda3", "249bf6287b6e4e76"), "paper": ("e66427c4695b8b99", "a32834ada03ddcd4"),
+        "paper-set": ("0ba6cba68cfdb031", "a32834ada03ddcd4"),
     }
 
 
 OTHER_PROBE_SIDE = {
     "preset": "other", "errors": "raise", "keep_crops": False, "hallucinator": "other", "sigmas": (0.25,), "blur_at": "native",
     "centering": "none", "probe_rule": "S_max", "gallery_rule": "S_add", "pairing": "same_scale", "order": "probe_first",
-    "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x",
+    "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x", "identity_weight": 2.0,
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",
@@ -173,7 +178,7 @@ OTHER_GALLERY = {
 
 def test_gallery_values_are_what_an_enrolled_gallery_depends_on() -> None:
     base = MatchConfig()
-    assert set(OTHER_PROBE_SIDE) | set(OTHER_GALLERY) == {f.name for f in fields(MatchConfig)}
+    assert set(OTHER_PROBE_SIDE) | set(OTHER_GALLERY) | {"gallery_matcher"} == {f.name for f in fields(MatchConfig)}
     assert set(base.gallery_values()) == set(OTHER_GALLERY)
     assert replace(base, **OTHER_PROBE_SIDE).gallery_values() == base.gallery_values()
     assert replace(base, **OTHER_PROBE_SIDE).gallery_hash() == base.gallery_hash()
@@ -182,6 +187,9 @@ def test_gallery_values_are_what_an_enrolled_gallery_depends_on() -> None:
         ours, theirs = base.gallery_values(), changed.gallery_values()
         assert [key for key in ours if ours[key] != theirs[key]] == [name]
         assert changed.gallery_hash() != base.gallery_hash()
+    asymmetric = replace(base, gallery_matcher="teacher")
+    assert asymmetric.gallery_values()["matcher"] == "teacher"
+    assert asymmetric.gallery_hash() == replace(base, matcher="teacher").gallery_hash()
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,8 @@ def recognise(checkpoint: Checkpoint, *, arch: str | None = None, **options: Any
                 misfits[family.name] = misfit
         if {"model.1.weight", "model.5.weight"} <= state.keys() and tuple(state["model.5.weight"].shape) == (128, 64, 3, 3):
             raise ModelError(
-                f"{checkpoint.path}: this is a part of RIM's second public code line, whose layers are not documented; only the "
-                f"first line's FHN (one file) is supported"
+                f"{checkpoint.path}: this is a part of RIM's second public code line, whose layers are not documented; only "
+                f"the first line's FHN (one file) is supported"
             )
     raise ModelError(
         f"{checkpoint.path}: expected the checkpoint of a known family, got {len(checkpoint.state)} tensors that fit none. "

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import SIGMAS
-from meetmid.errors import InputError
+from meetmid.errors import ConfigError, InputError
 from meetmid.images import Source, describe, load
 from meetmid.probes.blur import BlurLevel, blur_levels
 from meetmid.resize import MAX_ENLARGED, ResizeFilter, fits, resize, rounded, to_float, to_uint8
@@ -35,6 +36,28 @@ class Hallucinator:
         """(N, h, w, 3) float32 RGB in [0, 1] to (N, scale * h, scale * w, 3), clipped to [0, 1]."""
         network = self.networks[scale]
         return from_planes(network.run(pictures), network.card)
+
+    def check(self, lr_size: int | None) -> None:
+        """Raise ConfigError where a generator takes pictures of one size only and ``lr_size`` is another."""
+        for network in self.networks.values():
+            size = network.card.contract.size
+            if min(size) > 0 and size != (lr_size, lr_size):
+                raise ConfigError(
+                    f"hallucinator {network.card.name!r} takes pictures of {size[1]} x {size[0]} px, the configuration hands "
+                    f"it lr_size={lr_size}; set lr_size={size[0]}"
+                )
+
+    def heat(self, picture: NDArray[np.float32], scale: int) -> NDArray[np.float32] | None:
+        """What the generator attends to in (h, w, 3), as (h, w) in [0, 1], or None where it does not tell.
+
+        The map from its smallest to its largest value, enlarged bilinearly to the picture (networks.md section 6.2)."""
+        raw = self.networks[scale].heat(picture)
+        if raw is None:
+            return None
+        low, high = float(raw.min()), float(raw.max())
+        unit = (raw - low) / max(high - low, 1e-12)
+        enlarged = cv2.resize(unit, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(enlarged, np.float32)
 
     def batch(self, size: tuple[int, int], scale: int) -> int:
         """How many pictures of ``size`` (height, width) are enlarged together."""

@@ -18,18 +18,26 @@ from meetmid.templates.extraction import Hypothesis
 
 @dataclass(frozen=True)
 class ProbeHypothesis:
-    """What a slot of the probe side stands for: ``scale`` (1 = not hallucinated) and ``sigma`` of the blur in pixels."""
+    """What a slot of the probe side stands for: ``scale`` (1 = as it is, 0 = translated at its own size) and ``sigma`` of the
+    blur in pixels."""
 
     scale: int
     sigma: float
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether a generator made the picture."""
+        return self.scale != 1
+
     def __str__(self) -> str:
-        return "as it is" if self.scale == 1 else f"{self.scale}x, blur {self.sigma:.2f}"
+        if not self.synthetic:
+            return "as it is"
+        return f"{f'{self.scale}x' if self.scale else 'translated'}, blur {self.sigma:.2f}"
 
 
 def scale_labels(config: MatchConfig) -> tuple[int, ...]:
-    """The scales of both sides in order; 1 is the identity scale."""
-    return ((1,) if config.identity else ()) + config.scales
+    """The scales of both sides in order; 1 is the identity scale, 0 that of a translation at 1x."""
+    return ((1,) if config.identity else ()) + tuple(0 if scale == 1 else scale for scale in config.scales)
 
 
 def probe_slots(config: MatchConfig) -> int:
@@ -63,8 +71,9 @@ def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int,
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
     size = working_size(crop.shape, config.lr_size)
     wanted = [(k, scale) for k, scale in enumerate(config.scales, int(config.identity)) if fits(size, scale)]
+    labels = scale_labels(config)
     for slot, level in enumerate(_levels(crop, config) if wanted else ()):
-        names |= {(index, slot): ProbeHypothesis(scale, level.sigma) for index, scale in wanted}
+        names |= {(index, slot): ProbeHypothesis(labels[index], level.sigma) for index, _ in wanted}
     return names
 
 
@@ -72,25 +81,37 @@ def probe_picture(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, scale: int, slot: int
 ) -> tuple[ProbeHypothesis, Image]:
     """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
-    made = probe_pictures(crop, config, hallucinator, only=scale_labels(config)[scale])
+    made = probe_pictures(crop, config, hallucinator, only=scale)
     return next((what, picture) for where, what, _, picture in made if where == (scale, slot))
+
+
+def probe_heat(
+    crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, scale: int, slot: int
+) -> NDArray[np.float32] | None:
+    """What the generator of one slot attends to, (h, w) in [0, 1]; None for the identity and where it does not tell."""
+    if config.identity and scale == 0:
+        return None
+    level = next(islice(_levels(crop, config), slot, None))
+    return hallucinator.heat(level.picture, config.scales[scale - config.identity])
 
 
 def probe_pictures(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, only: int | None = None
 ) -> Iterator[tuple[tuple[int, int], ProbeHypothesis, int, Image]]:
-    """Every hypothesis, or those of the scale ``only``: its (scale index, slot), what it is, its multiplicity, the picture."""
-    if config.identity and only in (None, 1):
+    """Every hypothesis, or those of the scale index ``only``: its (scale index, slot), what it is, its multiplicity, the
+    picture."""
+    if config.identity and only in (None, 0):
         yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(crop)
-    size = working_size(crop.shape, config.lr_size)
-    for scale in (scale for scale in config.scales if only in (None, scale) and fits(size, scale)):
-        index, step = scale_labels(config).index(scale), hallucinator.batch(size, scale)
-        levels = enumerate(_levels(crop, config))
+    size, labels = working_size(crop.shape, config.lr_size), scale_labels(config)
+    for index, scale in enumerate(config.scales, int(config.identity)):
+        if only not in (None, index) or not fits(size, scale):
+            continue
+        step, levels = hallucinator.batch(size, scale), enumerate(_levels(crop, config))
         while batch := list(islice(levels, step)):
             enlarged = hallucinator(np.stack([level.picture for _, level in batch]), scale)
             for (slot, level), picture in zip(batch, enlarged, strict=True):
                 shown = rounded(picture, config.degradations.quantize)
-                yield (index, slot), ProbeHypothesis(scale, level.sigma), level.count, shown
+                yield (index, slot), ProbeHypothesis(labels[index], level.sigma), level.count, shown
 
 
 def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[BlurLevel]:

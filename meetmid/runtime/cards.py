@@ -22,8 +22,8 @@ class Contract:
     The network receives (N, 3, H, W) float32 planes in ``channels`` order, or for ``"gray"`` (N, 1, H, W) of the luma 0.299 R
     + 0.587 G + 0.114 B: ``(255 * x - mean) / std`` for a picture x in [0, 1] (gray: the first mean and std). ``size`` =
     (H, W), or (0, 0) for any size. ``alignment`` names the five-point template of a matcher, ``template_length`` its output;
-    ``scale`` is a hallucinator's enlargement, whose output is undone the same way. ``input`` and ``output`` name the graph's
-    tensors (empty: the first).
+    ``scale`` is a hallucinator's enlargement, whose output is undone the same way; 1 marks one that translates. ``input``
+    and ``output`` name the graph's tensors (empty: the first), ``heat`` a map of what a generator attends to (empty: none).
     """
 
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
@@ -35,6 +35,7 @@ class Contract:
     scale: int = 1
     input: str = ""
     output: str = ""
+    heat: str = ""
 
 
 CONTRACTS: dict[str, Contract] = {
@@ -56,13 +57,16 @@ CONTRACTS: dict[str, Contract] = {
 _REQUIRED: dict[str, tuple[type, ...]] = {
     "name": (str,), "task": (str,), "file": (str,), "sha256": (str,), "license": (str,), "contract": (dict,),
 }
-_OPTIONAL: dict[str, tuple[type, ...]] = {"family": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,)}
+_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "family": (str,), "space": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,), "data": (dict,),
+}
 
 
 @dataclass(frozen=True)
 class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
-    hallucinator at 24 x 24), ``facts`` the card's other sections as they stand (training data, figures, exporter...)."""
+    hallucinator at 24 x 24), ``space`` names what matchers share whose templates can be compared (empty: nothing),
+    ``facts`` the card's other sections as they stand (training data, figures, exporter...)."""
 
     name: str
     task: Task
@@ -71,6 +75,7 @@ class ModelCard:
     license: str
     contract: Contract
     family: str = ""
+    space: str = ""
     summary: str = ""
     gmac: float = 0.0
     means: Path | None = None
@@ -89,12 +94,15 @@ class ModelCard:
         """Raise ModelError unless the file is there and its SHA-256 is the card's."""
         if not self.path.is_file():
             raise ModelError(f"model {self.name!r}: expected the file {self.path}, found none")
-        got = file_sha256(self.path)
-        if got != self.sha256:
-            raise ModelError(
-                f"model {self.name!r}: {self.path} is not the file its card describes "
-                f"(expected sha256 {self.sha256}, got {got}); restore the file or add it anew with meetmid.models.add"
-            )
+        data = self.facts.get("data", {})
+        weights = [(self.path.with_name(str(data.get("file"))), str(data.get("sha256")))] if data else []
+        for path, expected in [(self.path, self.sha256), *weights]:
+            got = file_sha256(path) if path.is_file() else "no file"
+            if got != expected:
+                raise ModelError(
+                    f"model {self.name!r}: {path} is not the file its card describes "
+                    f"(expected sha256 {expected}, got {got}); restore the file or add it anew with meetmid.models.add"
+                )
 
     def reference_means(self) -> Path | None:
         """The verified file of reference means beside the model, if the card names one."""
@@ -129,11 +137,12 @@ def read_card(path: Path) -> ModelCard:
         raise ModelError(f"{path}: expected a file name under 'means', got {means!r}")
     if not 0 <= data.get("gmac", 0) < 1e9:
         raise ModelError(f"{path}: expected 1e9 multiply-adds under 'gmac', got {data['gmac']!r}")
-    known = {*_REQUIRED, *_OPTIONAL} - {"means"}
+    known = {*_REQUIRED, *_OPTIONAL} - {"means", "data"}
     return ModelCard(
         name=data["name"], task=data["task"], path=path.parent / data["file"], sha256=data["sha256"].lower(),
         license=data["license"], contract=make_contract(data["contract"], source=str(path)),
-        family=data.get("family", data["name"]), summary=data.get("summary", ""), gmac=float(data.get("gmac", 0.0)),
+        family=data.get("family", data["name"]), space=data.get("space", ""), summary=data.get("summary", ""),
+        gmac=float(data.get("gmac", 0.0)),
         means=path.parent / means if means else None, facts={k: v for k, v in data.items() if k not in known},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from meetmid.errors import Cancelled
@@ -21,3 +22,17 @@ class Progress:
         self._done += 1
         if self._callback is not None and self._callback(self._done, self._total, self.stage) is False:
             raise Cancelled(f"cancelled by the progress callback during {self.stage} at {self._done} of {self._total}")
+
+
+class Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        """The time since the last mark belongs to ``stage``."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now

@@ -178,10 +178,16 @@ class Network:
             parts.append(self._run_batch(padded)[: len(batch)])
         return np.concatenate(parts)
 
-    def _run_batch(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    def heat(self, picture: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """What a generator attends to in (H, W, 3) float32 RGB in [0, 1]: its raw map (h, w), None where it has none."""
+        if not self.card.contract.heat:
+            return None
+        return np.ascontiguousarray(self._run_batch(to_planes(picture[None], self.card), self.card.contract.heat)[0, 0])
+
+    def _run_batch(self, batch: NDArray[np.float32], output: str = "") -> NDArray[np.float32]:
         session, contract = self.open(), self.card.contract
         source = session.get_inputs()[0]
-        outputs = [contract.output] if contract.output else [session.get_outputs()[0].name]
+        outputs = [output or contract.output or session.get_outputs()[0].name]
         name = contract.input or source.name
 
         def call(x: NDArray[np.float32]) -> NDArray[np.float32]:

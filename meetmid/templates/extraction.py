@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Normalize
-from meetmid.errors import ModelError
+from meetmid.errors import ConfigError, ModelError
 from meetmid.resize import Image, ResizeFilter, resize, rounded
 from meetmid.runtime.sessions import BATCH, Network, check_contract
 
@@ -46,6 +46,23 @@ class TemplateNetwork:
         if not self._length:
             self._length = check_contract(self.network.card)
         return self._length
+
+    def check_comparable(self, other: TemplateNetwork) -> None:
+        """Raise ConfigError unless the other network's templates can be compared with this one's."""
+        if other is self:
+            return
+        ours, theirs = self.network.card, other.network.card
+        if not ours.space or ours.space != theirs.space:
+            raise ConfigError(
+                f"matcher {ours.name!r} (template space {ours.space!r}) and gallery_matcher {theirs.name!r} ({theirs.space!r}) "
+                f"must state the same template space in their cards (export them with space=NAME): templates of two spaces "
+                f"cannot be compared"
+            )
+        if self.length != other.length:
+            raise ConfigError(
+                f"matcher {ours.name!r} gives templates of {self.length} numbers, gallery_matcher {theirs.name!r} of "
+                f"{other.length}"
+            )
 
     def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
         """Fill ``templates`` (S, N, D) slot by slot and set ``weights`` (S, N) to 0 where a template is unusable.

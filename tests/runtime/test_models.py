@@ -38,7 +38,7 @@ def test_a_card_survives_writing_and_reading(tmp_path: Path) -> None:
         ({"name": 3}, "expected a str under 'name', got 3"),
         ({"task": "poet"}, "task expects one of"),
         ({"contract": {"size": [1]}}, "size expects"),
-        ({"contract": {"channels": "rbg"}}, "channels expects 'rgb' or 'bgr', got 'rbg'"),
+        ({"contract": {"channels": "rbg"}}, "channels expects 'rgb', 'bgr' or 'gray', got 'rbg'"),
         ({"contract": {"std": [1.0, 0.0, 1.0]}}, "std > 0"),
         ({"contract": {"alignment": "my-own"}}, "alignment expects one of"),
         ({"contract": {"colour": "rgb"}}, r"unknown contract keys \['colour'\]"),

@@ -1,0 +1,169 @@
+"""Translating generators and asymmetric matchers in the pipeline, against compositions made by hand."""
+
+import pickle
+
+import cv2
+import numpy as np
+import pytest
+
+from meetmid.errors import ConfigError, StoreError
+from meetmid.matcher import Matcher
+from meetmid.probes.blur import blur
+from meetmid.probes.hypotheses import ProbeHypothesis, scale_labels
+from meetmid.resize import resize, to_float, to_uint8
+from meetmid.runtime.sessions import Network
+from meetmid.sheets import explanation_sheet
+
+BASE = {"scales": (1,), "sigmas": (0.0,), "paths": "none", "resolution_matching": False, "work_size": None}
+
+
+@pytest.fixture
+def translating(small, make_translator, tmp_path):
+    """``translating(channels=..., **options)``: a Matcher whose generator makes negatives of 40 px pictures."""
+
+    def make(channels="rgb", heat=True, **options):
+        card = make_translator(tmp_path / channels, channels=channels, heat=heat)
+        return small(hallucinator=str(card.path.parent), **{**BASE, "lr_size": 40, **options})
+
+    return make
+
+
+def templates(matcher, pictures):
+    """Templates (N, D) of float pictures, straight through the network."""
+    size = matcher.card.contract.size
+    return np.concatenate([matcher.network.raw(resize(picture, size)[None]) for picture in pictures])
+
+
+def cosines(a, b):
+    a, b = (t.astype(np.float64) / np.linalg.norm(t.astype(np.float64), axis=1, keepdims=True) for t in (a, b))
+    return a @ b.T
+
+
+def negative(probe):
+    """What the translator makes of a probe."""
+    return 1.0 - resize(to_float(probe), (40, 40))
+
+
+def test_a_translated_probe_stands_for_the_probe(translating, probes, portraits):
+    with translating(identity=False) as matcher:
+        result = matcher.match(probes, portraits)
+        want = cosines(templates(matcher, map(negative, probes)), templates(matcher, map(to_float, portraits)))
+        np.testing.assert_allclose(result.scores, want, atol=2e-5)
+        assert scale_labels(matcher.config) == (0,)
+        (shown,) = matcher.show_probe(probes[0])
+        assert shown[0] == ProbeHypothesis(0, 0.0)
+        assert str(shown[0]) == "translated, blur 0.00"
+        assert np.abs(shown[1].astype(int) - to_uint8(negative(probes[0]))).max() <= 1
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.25])
+def test_the_mean_with_the_original_is_that_of_pcfh(translating, probes, portraits, weight):
+    """score = (1 - w) cos(original) + w cos(translated) (networks.md section 7.4)."""
+    with translating(identity_weight=(1 - weight) / weight, fusion=("S_add", "S_max")) as matcher:
+        got = matcher.match(probes, portraits).scores
+        gallery = templates(matcher, map(to_float, portraits))
+        original, translated = (
+            cosines(templates(matcher, pictures), gallery) for pictures in (map(to_float, probes), map(negative, probes))
+        )
+        np.testing.assert_allclose(got, (1 - weight) * original + weight * translated, atol=2e-5)
+    with translating(fusion=("S_add", "S_max")) as matcher:  # an enrolled gallery does not depend on the weight
+        enrolled = matcher.enroll(portraits)
+    with translating(identity_weight=3.0, fusion=("S_add", "S_max")) as matcher:
+        assert np.isfinite(matcher.match(probes, enrolled).scores).all()
+
+
+def test_an_identity_generator_gives_the_raw_score(small, make_translator, tmp_path, probes, portraits):
+    """PCFH's average with G_A = identity (networks.md section 16): two negatives are the picture."""
+    card = make_translator(tmp_path / "n", size=32)
+    with small(hallucinator=str(card.path.parent), **BASE, lr_size=32) as matcher:
+        twice = [to_uint8(1.0 - to_float(resize_to(p, 32))) for p in probes]
+        translated = matcher.match(twice, portraits, faces="crop")
+        plain = small(scales=(), paths="none").match([to_uint8(to_float(resize_to(p, 32))) for p in probes], portraits)
+        gallery = templates(matcher, map(to_float, portraits))
+        own = cosines(templates(matcher, map(to_float, twice)), gallery)
+        np.testing.assert_allclose(translated.scores, 0.5 * (own + plain.scores), atol=3e-3)
+
+
+def resize_to(picture, side):
+    return to_uint8(resize(to_float(picture), (side, side)))
+
+
+def test_grey_generators_see_the_luma(translating, probes, portraits):
+    with translating("gray", identity=False) as matcher:
+        ((_, shown),) = matcher.show_probe(probes[0])
+        luma = resize(to_float(probes[0]), (40, 40)) @ np.array([0.299, 0.587, 0.114], np.float32)
+        assert np.abs(shown.astype(int) - to_uint8(1.0 - np.repeat(luma[..., None], 3, 2))).max() <= 1
+        assert np.isfinite(matcher.match([p[..., 0] for p in probes], portraits).scores).all()
+
+
+def test_blur_levels_and_matching_hold_for_translations_too(translating, probes, portraits):
+    with translating(sigmas=(0.0, 0.8), resolution_matching=True, paths=(("gblur",),)) as matcher:
+        names = [what for what, _ in matcher.show_probe(probes[0])]
+        assert names == [ProbeHypothesis(1, 0.0), ProbeHypothesis(0, 0.0), ProbeHypothesis(0, 0.8)]
+        pictures = dict(matcher.show_probe(probes[0]))
+        want = 1.0 - blur(resize(to_float(probes[0]), (40, 40)), 0.8)
+        assert np.abs(pictures[names[2]].astype(int) - to_uint8(want)).max() <= 1
+        assert {what.size for what, _ in matcher.show_gallery(portraits[0])} == {None, (40, 40)}
+
+
+def test_the_heat_map_appears_in_the_explanation(translating, probes, portraits):
+    with translating(identity=False) as matcher:
+        found = matcher.match(probes, portraits).explain(1, 2)
+        assert found.synthetic
+        raw = 2.0 * resize(to_float(probes[1]), (40, 40)).mean(axis=2) - 1.0
+        raw = raw.reshape(20, 2, 20, 2).mean(axis=(1, 3))
+        unit = (raw - raw.min()) / (raw.max() - raw.min())
+        np.testing.assert_allclose(found.heat, cv2.resize(unit, (40, 40), interpolation=cv2.INTER_LINEAR), atol=1e-4)
+        sheet = explanation_sheet([found], "x")
+    with translating("gray", heat=False, identity=False) as matcher:
+        plain = matcher.match(probes, portraits).explain(1, 2)
+        assert plain.heat is None
+        assert explanation_sheet([plain], "x").shape != sheet.shape
+
+
+def test_a_generator_of_one_size_says_which(translating):
+    for lr_size in (24, None):
+        with pytest.raises(ConfigError, match=r"takes pictures of 40 x 40 px, .*lr_size=(24|None); set lr_size=40"):
+            translating(lr_size=lr_size)
+
+
+def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path, probes, portraits):
+    student = make_matcher(tmp_path / "s", seed=1, name="student", space="rim")
+    teacher = make_matcher(tmp_path / "t", seed=2, size=48, name="teacher", space="rim")
+    options = {"scales": (), "paths": "none", "work_size": None, "matcher": student, "gallery_matcher": teacher}
+    with small(**options) as matcher:
+        result = matcher.match(probes, portraits)
+        a, b = (Network(card, device="cpu") for card in (student, teacher))
+        p = np.concatenate([a.run(resize(to_float(x), (32, 32))[None]) for x in probes])
+        g = np.concatenate([b.run(resize(to_float(x), (48, 48))[None]) for x in portraits])
+        np.testing.assert_allclose(result.scores, cosines(p, g), atol=2e-5)
+        assert set(result.models) == {"student", "teacher"}
+        enrolled = matcher.enroll(portraits, path=tmp_path / "g")
+        assert np.array_equal(matcher.match(probes, enrolled).scores, result.scores)
+        again = pickle.loads(pickle.dumps(matcher))
+        assert np.array_equal(again.match(probes, portraits).scores, result.scores)
+        means = matcher.learn_means(probes, portraits)
+        assert result.explain(0, 1).score == result.scores[0, 1]
+    with small(scales=(), paths="none", work_size=None, matcher=teacher) as alone:  # the teacher made it, so the teacher may match against it
+        assert np.isfinite(alone.match(probes, enrolled).scores).all()
+    with small(scales=(), paths="none", work_size=None, matcher=student) as alone, pytest.raises(StoreError, match="two networks"):
+        alone.match(probes, enrolled)
+    with small(**options, centering="reference", reference=means) as matcher:
+        assert np.isfinite(matcher.match(probes, portraits).scores).all()
+    with small(**{**options, "gallery_matcher": None}, centering="reference", reference=means) as matcher:
+        with pytest.raises(ConfigError, match="reference means were learned for"):
+            matcher.match(probes, portraits)
+
+
+def test_networks_of_different_spaces_are_refused(small, make_matcher, tmp_path):
+    ours = make_matcher(tmp_path / "a", name="ours", space="one")
+    for name, space, length, message in (
+        ("theirs", "two", 24, "must state the same template space"), ("silent", "", 24, "must state the same template space"),
+        ("longer", "one", 32, "templates of 24 numbers, gallery_matcher 'longer' of 32"),
+    ):
+        other = make_matcher(tmp_path / name, name=name, space=space, length=length)
+        with pytest.raises(ConfigError, match=message):
+            small(matcher=ours, gallery_matcher=other)
+    silent = [make_matcher(tmp_path / f"s{k}", name=f"s{k}", seed=k) for k in range(2)]
+    with pytest.raises(ConfigError, match="same template space"):
+        Matcher("plain", matcher=silent[0], gallery_matcher=silent[1])
