@@ -70,6 +70,19 @@ def steady() -> Callable[..., None]:
 
 
 @pytest.fixture
+def unused() -> Callable[..., list[str]]:
+    """The trainable parameters that no output depends on: layers that are defined and never called."""
+    import torch
+
+    def names(model: nn.Module, *inputs: Tensor) -> list[str]:
+        outputs = model(*inputs)
+        sum(out.sum() for out in ((outputs,) if isinstance(outputs, torch.Tensor) else outputs)).backward()
+        return [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+
+    return names
+
+
+@pytest.fixture
 def parity(tmp_path: Path) -> Callable[..., float]:
     """Export at batch 2, run batches 1 and 3 (and other sizes), and return the largest difference over the largest value."""
     import torch

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="the definitions need torch (extra: export)")
@@ -50,6 +53,17 @@ def test_the_ends_of_rho_are_layer_and_instance_normalisation() -> None:
     torch.nn.init.ones_(layer.rho)
     bessel = 19 / 20
     assert torch.allclose(layer(x), functional.instance_norm(x, eps=1e-5 * bessel) * bessel**0.5, atol=1e-10)
+
+
+def test_the_dynamo_exporter_folds_the_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "lin.onnx"
+    torch.onnx.export(
+        LIN(4).eval(), (torch.randn(2, 4, 8, 8),), str(path), dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True,
+        verbose=False,
+    )
+    operators = {node.op_type for node in onnx.load(path).graph.node}
+    assert "ReduceMean" in operators
+    assert not operators & {"Cast", "Shape"}
 
 
 def test_clamping_touches_rho_only() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the definitions need torch (extra: export)")
 
-from meetmid.networks.aggan import AGGAN, Attention  # noqa: E402
+from meetmid.networks.aggan import AGGAN, AdaLINResidual, Attention, class_activation  # noqa: E402
 from meetmid.networks.aggan_discriminator import AGGANDiscriminator  # noqa: E402
 
 
@@ -92,6 +92,25 @@ def test_gamma_and_beta_reach_every_adaptive_block() -> None:
     assert len(seen) == 2
 
 
+def test_an_adaptive_block_is_the_written_formula() -> None:
+    block, x = AdaLINResidual(4), torch.randn(2, 4, 6, 5)
+    gamma, beta = torch.randn(2, 4), torch.randn(2, 4)
+
+    def layer(y: torch.Tensor, conv: torch.nn.Conv2d, norm: torch.nn.Module) -> torch.Tensor:
+        padded = torch.nn.functional.pad(y, (1, 1, 1, 1), mode="reflect")
+        return norm(torch.nn.functional.conv2d(padded, conv.weight), gamma, beta)
+
+    y = layer(layer(x, block.conv1, block.norm1).clamp(min=0), block.conv2, block.norm2)
+    assert torch.allclose(block(x, gamma, beta), x + y, atol=1e-5)
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    x = torch.randn(2, 3, 16, 16)
+    assert unused(small(), x) == unused(small("cam", 16), x) == unused(small("se"), x) == []
+    pair = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    assert unused(AGGANDiscriminator(5, width=4), *pair) == unused(AGGANDiscriminator(5, "se", width=4), *pair) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(small("se"), torch.randn(3, 3, 16, 16))
     steady(small(), torch.randn(3, 3, 16, 16))
@@ -125,6 +144,17 @@ def test_discriminators_have_the_measured_size(
     assert only.shape == scores.shape
 
 
+def test_a_discriminator_scores_the_attended_features() -> None:
+    model = AGGANDiscriminator(5, width=4).eval()
+    thermal, picture = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    scores, logits = model(thermal, picture)
+    features = model.model(torch.cat([thermal, picture], 1))
+    attended, expected = class_activation(features, model.gap_fc, model.gmp_fc, model.conv1x1)
+    padded = torch.nn.functional.pad(torch.where(attended > 0, attended, attended / 5), (1, 1, 1, 1), mode="reflect")
+    assert torch.allclose(scores, torch.nn.functional.conv2d(padded, model.conv.weight), atol=1e-6)
+    assert torch.equal(logits, expected)
+
+
 def test_discriminator_keys_are_those_of_ugatit() -> None:
     state = AGGANDiscriminator(5, width=4).state_dict()
     normalised = {"model.1", "model.4", "model.7", "model.10", "gap_fc", "gmp_fc", "conv"}
@@ -133,11 +163,13 @@ def test_discriminator_keys_are_those_of_ugatit() -> None:
     assert set(state) == names
 
 
-def test_discriminators_see_the_thermal_picture_and_bound_their_gain() -> None:
+def test_discriminators_see_both_pictures_and_bound_their_gain() -> None:
     model = AGGANDiscriminator(5, width=4)
     thermal, picture = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 64, 64)
     for _ in range(30):
-        before = model(thermal, picture)[0]
-    assert not torch.equal(before, model(picture, thermal)[0])
+        model(thermal, picture)
+    model.eval()
+    assert not torch.allclose(model(thermal, picture)[0], model(0 * thermal, picture)[0], atol=1e-4)
+    assert not torch.allclose(model(thermal, picture)[0], model(thermal, 0 * picture)[0], atol=1e-4)
     for k in (1, 4, 7):
         assert torch.linalg.matrix_norm(model.model[k].weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05)

@@ -54,6 +54,22 @@ def test_output_is_visible_and_within_tanh(channels: int) -> None:
     assert out.abs().max() <= 1
 
 
+def test_the_levels_are_joined_as_in_equations_3_to_7() -> None:
+    model, x = AnyRes(3, SMALL).eval(), torch.randn(2, 3, 16, 16)
+    f0 = model.encoder[0](x)
+    f1 = model.encoder[1](f0.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)))
+    f2 = model.encoder[2](f1.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5)))
+    decoded = f2
+    for level, skip in zip(model.decoder, (f1, f0), strict=True):
+        up = level.up[1:](decoded.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        decoded = level.merge(level.gate(torch.cat([skip, up], 1)))
+    assert torch.allclose(model(x), torch.tanh(model.image(decoded)), atol=1e-6)
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(AnyRes(3, SMALL), torch.randn(2, 3, 16, 16)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(AnyRes(3, SMALL), torch.randn(3, 3, 16, 16))
 

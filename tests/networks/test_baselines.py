@@ -66,6 +66,16 @@ def test_the_unet_drops_out_in_training_only_at_its_widest_levels() -> None:
         assert Pix2PixUNet(8, channels=1)(torch.zeros(2, 1, 256, 512)).shape == (2, 3, 256, 512)
 
 
+def test_srresnet_has_a_long_skip() -> None:
+    model, x = SRResNet(2, 4).eval(), torch.rand(1, 3, 6, 6)
+    first = model.head(x)
+    assert torch.allclose(model(x), model.tail(model.upsample(first + model.body(first))), atol=1e-6)
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(SRResNet(2, 4), torch.rand(1, 3, 8, 8)) == unused(Pix2PixUNet(7, width=2), torch.randn(2, 3, 128, 128)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(SRResNet(1, 4), torch.rand(3, 3, 8, 8))
     steady(Pix2PixUNet(6, width=2), torch.randn(3, 3, 64, 64))

@@ -45,6 +45,11 @@ def test_the_discriminator_scores_30_by_30_patches_of_70_pixels() -> None:
     assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [70, 70]
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(ResNetGenerator(1, width=4), torch.randn(1, 3, 16, 16)) == []
+    assert unused(PatchDiscriminator(width=2), torch.randn(1, 3, 64, 64)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(ResNetGenerator(1, width=4), torch.randn(3, 3, 16, 16))
 

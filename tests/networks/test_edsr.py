@@ -86,6 +86,15 @@ def test_the_second_convention_stays_within_tanh_and_refuses_three() -> None:
         TanhEDSR(3)
 
 
+def test_the_second_convention_is_edsr_without_mean_shift_and_with_tanh() -> None:
+    plain, model = EDSR(4, 2, 8, residual_scale=0.1), TanhEDSR(4, 2, 8)
+    tensors = [value for key, value in plain.state_dict().items() if "_mean" not in key]
+    model.load_state_dict(dict(zip(model.state_dict(), tensors, strict=True)))
+    x = torch.rand(1, 3, 8, 9) * 2 - 1
+    features = plain.head(x)
+    assert torch.allclose(model(x), torch.tanh(plain.tail(features + plain.body(features))), atol=1e-6)
+
+
 def test_a_gate_scales_the_residual_by_the_written_formula() -> None:
     block = GatedResidualBlock(8)
     x, down = torch.randn(2, 8, 6, 5), torch.tensor([[0.5, 0.125], [1.0, 0.0625]])
@@ -99,6 +108,11 @@ def test_a_gate_scales_the_residual_by_the_written_formula() -> None:
 def test_the_down_factor_matters() -> None:
     model, x = GatedEDSR(2, blocks=2, width=8), torch.rand(1, 3, 8, 8)
     assert not torch.equal(model(x, torch.tensor([[0.25, 0.25]])), model(x, torch.tensor([[1.0, 0.0625]])))
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    x = torch.rand(2, 3, 8, 8)
+    assert unused(EDSR(8, 2, 4), x) == unused(TanhEDSR(8, 2, 4), x) == unused(GatedEDSR(8, 2, 4), x, torch.rand(2, 2)) == []
 
 
 def test_results_are_steady(steady: Callable[..., None]) -> None:

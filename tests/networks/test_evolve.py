@@ -80,6 +80,15 @@ def test_no_normalisation_lies_between_the_first_convolution_and_its_prelu() -> 
     assert torch.allclose(unit(x), x + y, atol=1e-6)
 
 
+def test_only_training_drops_out() -> None:
+    model, x = small().train(), torch.randn(4, 3, 112, 112)
+    assert not torch.equal(model(x), model(x))
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(small(squeeze_excite=True), torch.randn(2, 3, 112, 112)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(small(squeeze_excite=True), torch.randn(3, 3, 112, 112))
 

@@ -80,6 +80,10 @@ def test_the_embedding_normalisation_has_no_trainable_weight() -> None:
     assert (model.features.weight == 1).all()
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(small(), torch.randn(2, 3, 112, 112)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(small(), torch.randn(3, 3, 112, 112))
 

@@ -104,6 +104,12 @@ def test_only_training_drops_out() -> None:
     assert torch.equal(model.eval().classify(embedding), model.fc2(embedding))
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    grey, colour = torch.rand(1, 1, 128, 128), torch.rand(1, 3, 128, 128)
+    assert unused(LightCNN9(SMALL), grey) == unused(LightCNNV4(SMALL), colour) == []
+    assert unused(LightCNN29(1, SMALL), grey) == unused(LightCNN29(2, SMALL), grey) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(LightCNN29(2, SMALL), torch.rand(3, 1, 128, 128) * 100)
 

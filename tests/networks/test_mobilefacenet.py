@@ -96,6 +96,11 @@ def test_maps_and_templates_have_the_stated_shapes() -> None:
         ClassicMobileFaceNet(100)
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    assert unused(MobileFaceNet(8, (1, 1, 1), 1), torch.randn(2, 3, 112, 112)) == []
+    assert unused(ClassicMobileFaceNet(96), torch.randn(2, 3, 112, 96)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(MobileFaceNet(8, (1, 1, 1), 1), torch.randn(3, 3, 112, 112))
     steady(ClassicMobileFaceNet(), torch.randn(3, 3, 112, 112))

@@ -86,6 +86,12 @@ def test_without_landmarks_only_the_global_path_runs() -> None:
     assert not torch.equal(model(x, CENTRES), model(x))
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    x = torch.randn(1, 3, 144, 144)
+    pictures = {f"local_paths.{k}.image.0.{name}" for k in range(4) for name in ("weight", "bias")}
+    assert set(unused(small(), x, CENTRES)) == set(unused(small("concat"), x, CENTRES)) == pictures
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(small("concat"), torch.randn(2, 3, 144, 144), CENTRES + torch.tensor([[[0.0]], [[3.0]]]))
 

@@ -164,6 +164,20 @@ def test_the_hourglass_halves_twice_and_keeps_every_scale() -> None:
     assert torch.allclose(model(x), expected, atol=1e-6)
 
 
+def test_the_last_normalisation_of_coarse_net_and_decoder_is_their_own_again() -> None:
+    model, features = small(), torch.randn(2, 12, 8, 8)
+    decoder = model.get_submodule("_fine_sr_decoder")
+    inner = decoder.relu_out(decoder.bn_out(decoder.deconv(decoder.relu(decoder.bn_mid(decoder.conv_input(features))))))
+    expected = decoder.conv_out(functional.instance_norm(decoder.residual(inner)))
+    assert torch.allclose(decoder(features), expected, atol=1e-5)
+
+
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    x = torch.randn(1, 3, 32, 32)
+    assert unused(small(), x) == unused(small(separate_priors=True, passes=3), x) == []
+    assert unused(DomainDiscriminator(12, 4, 8, 16), torch.randn(2, 12, 8, 8)) == []
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(small(), torch.randn(2, 3, 32, 32))
 

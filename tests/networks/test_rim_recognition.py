@@ -75,6 +75,13 @@ def test_the_sum_is_taken_where_it_is_asked_for() -> None:
     assert not torch.allclose(by_map, student(x) + assistant(x), atol=1e-3)
 
 
+def test_every_parameter_takes_part(unused: Callable[..., list[str]]) -> None:
+    x = torch.randn(2, 3, 112, 112)
+    assert unused(HRN(narrow(), narrow()), x) == []
+    head = {f"assistant.{layer}.{name}" for layer in ("bn_o1", "fc", "bn_o2") for name in ("weight", "bias")}
+    assert set(unused(HRN(narrow(), narrow(), "map"), x)) == head
+
+
 def test_results_are_steady(steady: Callable[..., None]) -> None:
     steady(HRN(narrow(), narrow()), torch.randn(3, 3, 112, 112))
 
