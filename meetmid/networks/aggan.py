@@ -73,7 +73,7 @@ class AGGAN(nn.Module):
     """(N, channels, H, W) thermal in [-1, 1] to the picture, its heat map and, with class activation, two logits.
 
     The picture is (N, 3, H, W) RGB in (-1, 1), the heat map (N, 1, H / 4, W / 4), the mean of the attended features over
-    their channels (AG-GAN, section on explanation), the logits (N, 2). H and W are multiples of 4, 256 in the paper.
+    their channels (networks.md section 6.2), the logits (N, 2). H and W are multiples of 4, 256 in the paper.
     ``attention`` is "cam" for AG-GAN and "se" for AG-GAN+. gamma and beta follow from the average of the attended features
     ("light"), or from all of them ("full") where ``full_size`` fixes H = W. ``blocks`` residual blocks lie on either side.
     """

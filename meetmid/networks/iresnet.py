@@ -1,7 +1,7 @@
 """IResNet, the ArcFace backbone that Grm et al. 2023 match with (section 4.1; networks.md section 3.1).
 
-Sources: J. Deng et al., "ArcFace", CVPR 2019, section 3.2.1 (the block BN - conv - BN - PReLU - conv - BN, stride in the
-second convolution); I. C. Duta et al., "Improved residual networks", ICPR 2020. Names follow arcface_torch's state dicts.
+Source: J. Deng et al., "ArcFace", CVPR 2019, section 3.2.1 (the block BN - conv - BN - PReLU - conv - BN, stride in the
+second convolution). Names follow arcface_torch's state dicts.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ LENGTH = 256
 
 
 def max_feature_map(x: Tensor) -> Tensor:
-    """(N, 2C, ...) to (N, C, ...): the larger of the two halves of the channels (Wu et al. 2018, eq. 2)."""
+    """(N, 2C, ...) to (N, C, ...): the larger of the two halves of the channels (Wu et al. 2018, section III-A)."""
     first, second = x.chunk(2, dim=1)
     return maximum(first, second)
 
@@ -62,7 +62,7 @@ class Group(nn.Module):
 
 
 class Residual(nn.Module):
-    """x plus two 3 x 3 MFMs of it, without normalisation (Wu et al. 2018, Fig. 3): (N, C, H, W) to the same shape."""
+    """x plus two 3 x 3 MFMs of it, without normalisation: (N, C, H, W) to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

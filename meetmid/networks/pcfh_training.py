@@ -1,7 +1,7 @@
 """What PCFH needs for training besides its generators: warping, attention and the mutual-information critic.
 
-Networks.md sections 7.2 and 7.3. The warp is Shepard's interpolation of 68 landmark displacements (D. Ruprecht and H. Müller,
-"Image warping with scattered data interpolation", IEEE CGA 1995, section 2.1); the paper gives no architectures.
+The pieces of networks.md sections 7.2 and 7.3. The warp is Shepard's interpolation of 68 landmark displacements (D. Ruprecht
+and H. Müller, "Image warping with scattered data interpolation", IEEE CGA 1995); the paper gives no architectures.
 """
 
 from __future__ import annotations

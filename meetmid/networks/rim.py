@@ -1,10 +1,10 @@
 """RIM's face hallucination sub-net, FHN, and the domain discriminator it is trained against (networks.md section 8.2).
 
-The tri-path generator of RIM ("Resolution Invariant Model"), section on the FHN: a coarse super-resolver, then a global
-feature, landmark and parsing priors of the coarse picture, and a decoder that integrates them; FSRNet (Y. Chen et al., CVPR
-2018, section 3) declares the pattern. The paper gives no layers: they are those of the public "v1" code, made consistent, whose
-names are kept. v1 calls each group of residual blocks three times (``passes`` = 3) and shares some layers;
-:func:`from_v1` turns its state dicts into this module's.
+The tri-path generator of RIM ("Resolution Invariant Model"): a coarse super-resolver, then a global feature, landmark and
+parsing priors of the coarse picture, and a decoder that integrates them; FSRNet (Y. Chen et al., CVPR 2018, section 3) is its
+declared pattern. The paper gives no layers: they are those of the public "v1" code, made consistent, whose names are kept. v1
+calls each group of residual blocks three times (``passes`` = 3) and shares some layers; :func:`from_v1` turns its state dicts
+into this module's.
 """
 
 from __future__ import annotations
