@@ -61,6 +61,22 @@ def test_three_broken_of_ten_probes_lose_nothing(folders: Path, generators: list
     assert "failed probe 5.png" in shown.err
 
 
+def test_translators_and_asymmetric_matchers(folders: Path, make_translator, make_matcher, capsys) -> None:
+    make_translator(folders / "negative")
+    networks = [make_matcher(folders / name, name=name, seed=k, space="s") for k, name in enumerate(("student", "teacher"))]
+    command = ["match", "probes", "gallery", *MODEL[2:], "--matcher", "student", "--gallery-matcher", "teacher"]
+    command += ["--hallucinator", "negative", "--scales", "1", "--lr-size", "40", "--no-identity", "-o", "r.npz"]
+    assert main(command) == 1
+    result = meetmid.MatchResult.load("r.npz")
+    assert (result.config.scales, result.config.lr_size, result.config.identity) == ((1,), 40, False)
+    assert result.config.gallery_matcher == "teacher"
+    assert set(result.models) == {"student", "teacher", "tiny-tr"}
+    assert np.isfinite(result.scores[0]).all()
+    assert main([*command[:-2], "--lr-size", "24"]) == 2
+    assert "set lr_size=40" in capsys.readouterr().err
+    assert {card.name for card in networks} < set(result.models)
+
+
 @pytest.mark.parametrize("name", ["r.npz", "r.json"])
 def test_results_can_be_read_back(folders: Path, generators: list[str], name: str) -> None:
     main(["match", "probes", "gallery", "-o", name, *MODEL, *generators])

@@ -86,7 +86,8 @@ def test_no_field_is_left_out(kind: type, wrong: list[tuple[str, object]]) -> No
         ({"lr_size": "24"}, "lr_size expects an integer of at least 8 px, or None for native, got '24'"),
         (
             {"scales": (2.0,)},
-            "scales expects distinct integers of at least 1 (1 = a translation; the picture itself is identity=True), got (2.0,)",
+            "scales expects distinct integers of at least 1 (1 = a translation; the picture itself is identity=True), got "
+            "(2.0,)",
         ),
         ({"flip": 1}, "flip expects True or False, got 1"),
         ({"matcher": 3}, "matcher expects a string, got 3"),

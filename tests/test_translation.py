@@ -144,10 +144,11 @@ def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path,
         assert np.array_equal(again.match(probes, portraits).scores, result.scores)
         means = matcher.learn_means(probes, portraits)
         assert result.explain(0, 1).score == result.scores[0, 1]
-    with small(scales=(), paths="none", work_size=None, matcher=teacher) as alone:  # the teacher made it, so the teacher may match against it
-        assert np.isfinite(alone.match(probes, enrolled).scores).all()
-    with small(scales=(), paths="none", work_size=None, matcher=student) as alone, pytest.raises(StoreError, match="two networks"):
-        alone.match(probes, enrolled)
+    alone = {"scales": (), "paths": "none", "work_size": None}
+    with small(**alone, matcher=teacher) as matcher:  # it made the templates, so it may match against them
+        assert np.isfinite(matcher.match(probes, enrolled).scores).all()
+    with small(**alone, matcher=student) as matcher, pytest.raises(StoreError, match="two networks"):
+        matcher.match(probes, enrolled)
     with small(**options, centering="reference", reference=means) as matcher:
         assert np.isfinite(matcher.match(probes, portraits).scores).all()
     with small(**{**options, "gallery_matcher": None}, centering="reference", reference=means) as matcher:

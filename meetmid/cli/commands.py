@@ -36,11 +36,17 @@ def _matcher(options: argparse.Namespace, preset: str | None = None, **extra: An
             raise ConfigError(f"--fusion expects PROBE_RULE,GALLERY_RULE, got {options.fusion!r}")
     if options.centering is not None:
         extra["centering"] = options.centering
+    if options.scales is not None:
+        extra["scales"] = tuple(options.scales)
+    if options.lr_size is not None:
+        extra["lr_size"] = options.lr_size or None
+    if options.no_identity:
+        extra["identity"] = False
     return Matcher(
-        preset or options.preset, matcher=options.matcher, hallucinator=options.hallucinator, detector=options.detector,
-        reference=options.reference, faces=options.faces, device=options.device, threads=options.threads,
-        memory_limit=int(options.memory_limit * 2**30), seed=options.seed, errors=options.errors, fusion=fusion,
-        progress=Bar(quiet=options.quiet), **extra,
+        preset or options.preset, matcher=options.matcher, gallery_matcher=options.gallery_matcher,
+        hallucinator=options.hallucinator, detector=options.detector, reference=options.reference, faces=options.faces,
+        device=options.device, threads=options.threads, memory_limit=int(options.memory_limit * 2**30),
+        seed=options.seed, errors=options.errors, fusion=fusion, progress=Bar(quiet=options.quiet), **extra,
     )
 
 
