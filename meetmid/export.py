@@ -124,7 +124,8 @@ def _write_graph(
             to_half(full, path)
         else:
             to_int8(full, path, np.concatenate([_planes(card, sizes[0], pictures[k : k + 1]) for k in range(len(pictures))]))
-        full.unlink()
+        for part in path.parent.glob("full.onnx*"):
+            part.unlink()
         parity = measure(found.network, path, inputs)
         parity.check(precision, card.name)
         figures |= {f"{precision}_cosine": parity.cosine, f"{precision}_relative_error": parity.error}

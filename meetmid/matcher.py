@@ -192,7 +192,9 @@ class Matcher:
 
     def plan(self, n_probes: int, n_gallery: int, *, measure: bool = True) -> Plan:
         """What a match of that size costs: templates, FLOPs, bytes, and, when measured here and now, seconds."""
-        return make_plan(self.config, self.network, self.hallucinator, n_probes, n_gallery, measure=measure)
+        return make_plan(
+            self.config, (self.network, self.gallery_network), self.hallucinator, n_probes, n_gallery, measure=measure
+        )
 
     def lift(self, probe: Any, *, faces: Hint | None = None) -> TemplatePool:
         """The uncentred templates of every probe hypothesis, for tables that fuse them in many ways with :func:`fuse`."""

@@ -55,7 +55,13 @@ class Plan:
 
 
 def make_plan(
-    config: MatchConfig, network: TemplateNetwork, hallucinator: Hallucinator, n_probes: int, n_gallery: int, *, measure: bool
+    config: MatchConfig,
+    networks: tuple[TemplateNetwork, TemplateNetwork],
+    hallucinator: Hallucinator,
+    n_probes: int,
+    n_gallery: int,
+    *,
+    measure: bool,
 ) -> Plan:
     """See :meth:`meetmid.Matcher.plan`."""
     layout = GalleryLayout.of(config)
@@ -63,22 +69,24 @@ def make_plan(
     levels = len(config.sigmas) if config.scales else 0
     per_probe = levels * len(config.scales) + config.identity
     per_portrait = layout.networks_runs()
-    runs = flips * (n_probes * per_probe + n_gallery * per_portrait)
-    card = network.network.card
-    costs = [card.gmac, *(n.card.gmac for n in hallucinator.networks.values())]
+    runs = (flips * n_probes * per_probe, flips * n_gallery * per_portrait)
+    own = [network.network.card.gmac for network in networks]
+    generated = [generator.card.gmac for generator in hallucinator.networks.values()]
     compared = n_probes * n_gallery * per_probe * sum(layout.counts())
     flops = None
-    if min(costs) > 0:
-        flops = 2e9 * (runs * card.gmac + n_probes * levels * sum(costs[1:])) + 2.0 * compared * network.length
+    length = networks[0].length
+    if min(own + generated) > 0:
+        multiplied = runs[0] * own[0] + runs[1] * own[1] + n_probes * levels * sum(generated)
+        flops = 2e9 * multiplied + 2.0 * compared * length
     seconds = None
     if measure:
-        seconds = runs * _seconds(network, card.contract.size) + n_probes * levels * sum(
-            _seconds_of(hallucinator, scale, config.lr_size or 24) for scale in config.scales
-        )
-    stored = n_gallery * len(scale_labels(config)) * layout.slots * network.length * 4
+        per_run = {network: _seconds(network, network.network.card.contract.size) for network in networks}
+        templates = sum(count * per_run[network] for count, network in zip(runs, networks, strict=True))
+        generated_once = sum(_seconds_of(hallucinator, scale, config.lr_size or 24) for scale in config.scales)
+        seconds = templates + n_probes * levels * generated_once
+    stored = n_gallery * len(scale_labels(config)) * layout.slots * length * 4
     return Plan(
-        config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), flips * n_probes * per_probe,
-        flips * n_gallery * per_portrait, compared, flops, stored, seconds,
+        config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), *runs, compared, flops, stored, seconds,
     )
 
 

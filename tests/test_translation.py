@@ -9,6 +9,7 @@ import pytest
 from meetmid.errors import ConfigError, StoreError
 from meetmid.matcher import Matcher
 from meetmid.probes.blur import blur
+from meetmid.probes.hallucination import hallucinate
 from meetmid.probes.hypotheses import ProbeHypothesis, scale_labels
 from meetmid.resize import resize, to_float, to_uint8
 from meetmid.runtime.sessions import Network
@@ -127,6 +128,14 @@ def test_a_generator_of_one_size_says_which(translating):
             translating(lr_size=lr_size)
 
 
+def test_translations_on_their_own(translating, probes):
+    folder = translating().config.hallucinator
+    got = hallucinate(probes[0], 1, sigmas=(0.0,), lr_size=40, model=folder, device="cpu")
+    assert np.abs(got[0].astype(int) - to_uint8(negative(probes[0]))).max() <= 1
+    with pytest.raises(ConfigError, match="set lr_size=40"):
+        hallucinate(probes[0], 1, model=folder)
+
+
 def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path, probes, portraits):
     student = make_matcher(tmp_path / "s", seed=1, name="student", space="rim")
     teacher = make_matcher(tmp_path / "t", seed=2, size=48, name="teacher", space="rim")
@@ -143,7 +152,10 @@ def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path,
         again = pickle.loads(pickle.dumps(matcher))
         assert np.array_equal(again.match(probes, portraits).scores, result.scores)
         means = matcher.learn_means(probes, portraits)
-        assert result.explain(0, 1).score == result.scores[0, 1]
+        assert result.explain(0, 1).score == result.explain(0, 1, matcher=matcher, gallery=enrolled).score == result.scores[0, 1]
+        plan = matcher.plan(4, 5)
+        assert (plan.probe_templates, plan.gallery_templates) == (4, 5)
+        assert plan.flops == pytest.approx(2e9 * 9 * 0.001 + 2 * 20 * 24)
     alone = {"scales": (), "paths": "none", "work_size": None}
     with small(**alone, matcher=teacher) as matcher:  # it made the templates, so it may match against them
         assert np.isfinite(matcher.match(probes, enrolled).scores).all()
@@ -151,9 +163,9 @@ def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path,
         matcher.match(probes, enrolled)
     with small(**options, centering="reference", reference=means) as matcher:
         assert np.isfinite(matcher.match(probes, portraits).scores).all()
-    with small(**{**options, "gallery_matcher": None}, centering="reference", reference=means) as matcher:
-        with pytest.raises(ConfigError, match="reference means were learned for"):
-            matcher.match(probes, portraits)
+    strict = small(**{**options, "gallery_matcher": None}, centering="reference", reference=means)
+    with pytest.raises(ConfigError, match="reference means were learned for"):
+        strict.match(probes, portraits)
 
 
 def test_networks_of_different_spaces_are_refused(small, make_matcher, tmp_path):

@@ -108,12 +108,13 @@ def hallucinate(
     color: Any = "rgb",
     device: str = "auto",
 ) -> NDArray[np.uint8]:
-    """Every super-resolution hypothesis of one face crop.
+    """Every super-resolution hypothesis of one face crop, or with ``scale=1`` every translation of a translating ``model``.
 
     Returns (m, scale * h, scale * w, 3) uint8 RGB, one picture per level of ``sigmas`` (default: the paper's 16). With
     ``lr_size=None`` the crop is enlarged as it is; ``lr_size=24`` squashes it to 24 x 24 first, as the paper. These
     pictures are synthetic: they show what the generator imagines, not what the camera saw. Raises InputError for a bad
-    picture or sigma and for one that would be enlarged to more than 1024 x 1024 pixels, ModelError for a missing scale.
+    picture or sigma and for one that would be enlarged to more than 1024 x 1024 pixels, ModelError for a missing scale,
+    ConfigError for a model that takes another ``lr_size``.
     """
     levels = tuple(SIGMAS if sigmas is None else sigmas)
     if not levels or not all(0 <= level < math.inf for level in levels):
@@ -128,6 +129,7 @@ def hallucinate(
             f"small face crops: cut the face out, or pass lr_size"
         )
     generator = Hallucinator(model, (scale,), device=device)
+    generator.check(lr_size)
     distinct = list(working_levels(crop, levels, lr_size=lr_size))
     step = generator.batch((height, width), scale)
     stack = np.stack([level.picture for level in distinct])
