@@ -27,7 +27,7 @@ def test_large_weights_have_a_file_of_their_own(tmp_path, monkeypatch, precision
     content = bytearray(data.read_bytes())
     content[100] ^= 1
     data.write_bytes(content)
-    with pytest.raises(ModelError, match="model.onnx.data is not the file its card describes"):
+    with pytest.raises(ModelError, match=r"model\.onnx\.data is not the file its card describes"):
         beside.verify()
     data.unlink()
     with pytest.raises(ModelError, match="got no file"):
