@@ -1,6 +1,7 @@
 """Translating generators and asymmetric matchers in the pipeline, against compositions made by hand."""
 
 import pickle
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from meetmid.probes.blur import blur
 from meetmid.probes.hallucination import hallucinate
 from meetmid.probes.hypotheses import ProbeHypothesis, scale_labels
 from meetmid.resize import resize, to_float, to_uint8
-from meetmid.runtime.sessions import Network
+from meetmid.runtime.sessions import Network, to_planes
 from meetmid.sheets import explanation_sheet
 
 BASE = {"scales": (1,), "sigmas": (0.0,), "paths": "none", "resolution_matching": False, "work_size": None}
@@ -181,3 +182,13 @@ def test_networks_of_different_spaces_are_refused(small, make_matcher, tmp_path)
     silent = [make_matcher(tmp_path / f"s{k}", name=f"s{k}", seed=k) for k in range(2)]
     with pytest.raises(ConfigError, match="same template space"):
         Matcher("plain", matcher=silent[0], gallery_matcher=silent[1])
+
+
+def test_thermal_pictures_may_be_stretched_to_their_own_range(tiny, face):
+    pictures = np.stack([0.3 + 0.1 * to_float(face(k, 32)) for k in range(2)] + [np.full((32, 32, 3), 0.4, np.float32)])
+    card = replace(tiny, contract=replace(tiny.contract, stretch=True))
+    planes = to_planes(pictures, card)
+    for picture, plane in zip(pictures[:2], planes, strict=False):
+        want = (picture - picture.min()) / (picture.max() - picture.min()) * 2.0 - 1.0
+        np.testing.assert_allclose(plane.transpose(1, 2, 0), want, atol=1e-5)
+    assert (planes[2] == -1.0).all()

@@ -85,6 +85,11 @@ def _read_fhn(state: State) -> Options:
     }
 
 
+def _fhn(options: Options) -> Contract:
+    side = options.get("side", 28)
+    return Contract(size=(side, side), alignment="", scale=8)
+
+
 def _is_v1(state: State) -> bool:
     return "_fine_sr_encoder.bn_out.weight" not in state
 
@@ -116,7 +121,7 @@ FAMILIES = (
     Family(
         "rim-fhn", "hallucinator",
         keys("_coarse_sr_network.conv_input", "_prior_estimation_network.fc_landmark", "_prior_estimation_network.fc"),
-        _read_fhn, FromLowResolution, lambda options: Contract(size=(28, 28), alignment="", scale=8), _fhn_inside,
+        _read_fhn, FromLowResolution, _fhn, _fhn_inside,
         outputs=lambda options: ("sr", "coarse", "landmarks", "parsing"),
     ),
 )

@@ -37,6 +37,9 @@ ARCFACE_112 = AlignmentTemplate(
 )
 """The ArcFace template (networks.md section 1)."""
 
+ARCFACE_128 = AlignmentTemplate("arcface-128", (128, 128), tuple((x + 8.0, y) for x, y in ARCFACE_112.points))
+"""ArcFace's points 8 px to the right in a 128 px crop, as InsightFace cuts it (networks.md section 1)."""
+
 CLASSIC_96X112 = AlignmentTemplate(
     "arcface-96x112",
     (96, 112),
@@ -49,13 +52,13 @@ LIGHTCNN_128 = AlignmentTemplate(
     "lightcnn-128",
     (128, 128),
     tuple(
-        (64.0 + _LIGHTCNN_SCALE * (x - 54.9162), 40.0 + _LIGHTCNN_SCALE * (y - 51.59885)) for x, y in ARCFACE_112.points
+        (64.0 + _LIGHTCNN_SCALE * (x - 55.9132), 40.0 + _LIGHTCNN_SCALE * (y - 51.59885)) for x, y in ARCFACE_112.points
     ),
 )
 """LightCNN's frame: mid-eyes at y = 40, mid-mouth 48 px below (networks.md section 1), on a face of ArcFace's proportions,
 centred between the eyes, since the source gives no more."""
 
-TEMPLATES = {t.name: t for t in (ARCFACE_112, CLASSIC_96X112, LIGHTCNN_128)}
+TEMPLATES = {t.name: t for t in (ARCFACE_112, ARCFACE_128, CLASSIC_96X112, LIGHTCNN_128)}
 
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from meetmid.errors import ModelError
 
 Task = Literal["matcher", "hallucinator", "detector"]
-ALIGNMENTS = ("arcface-112", "arcface-96x112", "lightcnn-128")
+ALIGNMENTS = ("arcface-112", "arcface-128", "arcface-96x112", "lightcnn-128")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Contract:
     (H, W), or (0, 0) for any size. ``alignment`` names the five-point template of a matcher, ``template_length`` its output;
     ``scale`` is a hallucinator's enlargement, whose output is undone the same way; 1 marks one that translates. ``input``
     and ``output`` name the graph's tensors (empty: the first), ``heat`` a map of what a generator attends to (empty: none).
+    With ``stretch`` every picture is first stretched to its own smallest and largest value (thermal cameras without a fixed
+    range; networks.md section 5, option minmax).
     """
 
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
@@ -36,6 +38,7 @@ class Contract:
     input: str = ""
     output: str = ""
     heat: str = ""
+    stretch: bool = False
 
 
 CONTRACTS: dict[str, Contract] = {

@@ -213,6 +213,9 @@ class Network:
 def to_planes(pictures: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
     """(N, H, W, 3) RGB in [0, 1] to the planes (N, 3, H, W), or (N, 1, H, W) of luma, that the card's contract asks for."""
     contract = card.contract
+    if contract.stretch:
+        low, high = (bound(pictures, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
+        pictures = (pictures - low) / np.maximum(high - low, np.float32(1e-6))
     mean, std = np.array(contract.mean, np.float32), np.array(contract.std, np.float32)
     if contract.channels == "gray":
         ordered, mean, std = (pictures @ np.array(LUMA, np.float32))[..., None], mean[:1], std[:1]

@@ -140,3 +140,14 @@ def test_very_wide_pictures_are_aligned() -> None:
     crop = align(picture, TARGET + np.array((39_000, 0)))
     assert crop.shape == (112, 112, 3)
     assert (crop == 90).all()
+
+
+def test_the_frames_of_other_matchers():
+    """LightCNN: level eyes at y = 40 and 48 px to the mouth; ArcFace at 128 px: 8 px to the right (networks.md section 1)."""
+    points = TEMPLATES["lightcnn-128"].scaled(128, 128)
+    np.testing.assert_allclose(points[:2].mean(axis=0), (64, 40), atol=0.01)
+    np.testing.assert_allclose(points[3:].mean(axis=0)[1], 88, atol=0.01)
+    arcface = TEMPLATES["arcface-112"].scaled(112, 112)
+    np.testing.assert_allclose(TEMPLATES["arcface-128"].scaled(128, 128), arcface + np.array([8.0, 0.0]))
+    shape = [(p - p.mean(axis=0)) / np.linalg.norm(p - p.mean(axis=0)) for p in (points, arcface)]
+    np.testing.assert_allclose(*shape, atol=1e-9)
