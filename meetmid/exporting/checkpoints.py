@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,9 @@ PARTS = ("genA2B", "genB2A", "disGA", "disGB", "disLA", "disLB")
 
 PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
 """What wrappers of modules put before every key."""
+
+DEPTH = 8
+"""How many dictionaries may lie around the weights."""
 
 State = dict[str, Tensor]
 
@@ -56,61 +62,94 @@ def load_checkpoint(path: str | Path, *, part: str | None = None) -> Checkpoint:
         raise ModelError(f"{path}: expected a checkpoint file, found none")
     content = _read(path)
     taken, state = _unwrapped(content, path, part)
-    tensors = {key: _plain(key, value, path) for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    tensors = {key: _dense(key, value, path) for key, value in state.items() if not key.endswith("num_batches_tracked")}
     if not tensors:
         raise ModelError(f"{path}: expected weights, found no tensor in it")
-    return Checkpoint(path, file_sha256(path), taken, tensors)
+    numbers, size = sum(value.numel() for value in tensors.values()), path.stat().st_size
+    if numbers > size:  # tensors that repeat a few bytes without end
+        raise ModelError(f"{path}: expected as many bytes as weights at least, got {size} bytes that claim {numbers} weights")
+    return Checkpoint(path, file_sha256(path), taken, {key: _single(key, value, path) for key, value in tensors.items()})
 
 
 def _read(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        _refuse_compressed(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path}: the checkpoint cannot be read ({error})") from error
     except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        if refused is None:
+            raise ModelError(
+                f"{path}: expected a checkpoint, got a damaged file or one of another kind; save the state dict with "
+                f"torch.save(model.state_dict(), ...)"
+            ) from error
         raise ModelError(
-            f"{path}: expected a dictionary of tensors, got a file that needs to run pickled code, which is never done "
-            f"({_first_line(error)}); save the state dict alone with torch.save(model.state_dict(), ...)"
+            f"{path}: expected a dictionary of tensors, got a file that needs to run pickled code ({refused[1]}), which is "
+            f"never done; save the state dict alone with torch.save(model.state_dict(), ...)"
         ) from error
     except Exception as error:  # readers raise nearly anything on damaged files
-        raise ModelError(f"{path}: expected a whole checkpoint, got a damaged file ({_first_line(error)})") from error
+        raise ModelError(f"{path}: expected a whole checkpoint, got a damaged file ({_first_sentence(error)})") from error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _refuse_compressed(path: Path) -> None:
+    """Archives of torch.save are not compressed; one that is could fill the memory from a small file."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        expanded = sum(entry.file_size for entry in archive.infolist())
+    if expanded > path.stat().st_size:
+        raise ModelError(
+            f"{path}: expected an archive as torch.save writes it, got one of {path.stat().st_size} bytes that expands to "
+            f"{expanded}"
+        )
+
+
+def _first_sentence(error: BaseException) -> str:
+    lines = ("" if "weights_only" in str(error) else str(error)).splitlines() or [""]  # not an advice to read unsafely
+    return f"{type(error).__name__}: {lines[0].split('. ')[0][:200]}".removesuffix(": ")
 
 
 def _unwrapped(content: Any, path: Path, part: str | None) -> tuple[str, dict[str, Any]]:
     """The dictionary that holds the tensors and the keys that led to it."""
     trail: list[str] = []
-    while True:
+    parts: list[str] = []
+    while len(trail) <= DEPTH:
         if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
             raise ModelError(f"{path}: expected a dictionary of tensors by name, got {type(content).__name__}")
+        parts += [key for key, value in content.items() if isinstance(value, dict)]
+        inner = next((key for key in (*WRAPPERS, *PARTS) if isinstance(content.get(key), dict)), None)
         if part is not None and part not in trail and part in content:
             inner = part
-        elif any(isinstance(value, Tensor) for value in content.values()):
-            break
-        else:
-            found = [key for key in (*WRAPPERS, *PARTS) if isinstance(content.get(key), dict)]
-            if not found:
+        if inner is None:  # a figure saved beside the weights may be a tensor too, so wrappers go first
+            if part is not None and part not in trail:
+                raise ModelError(f"{path}: expected a part {part!r}, got {', '.join(parts) or 'one network'}")
+            if not any(isinstance(value, Tensor) for value in content.values()):
                 raise ModelError(
                     f"{path}: expected weights, possibly under one of {', '.join(WRAPPERS)}, got the keys {list(content)[:8]}"
                 )
-            inner = found[0]
+            return ".".join(trail), content
         trail.append(inner)
         content = content[inner]
-    if part is not None and part not in trail:
-        raise ModelError(f"{path}: expected a part {part!r}, which the file does not hold")
-    return ".".join(trail), content
+    raise ModelError(f"{path}: expected weights within {DEPTH} dictionaries, got more: {'.'.join(trail)}")
 
 
-def _plain(key: str, value: Any, path: Path) -> Tensor:
-    if not isinstance(value, Tensor) or value.is_complex() or value.is_sparse or value.is_quantized:
-        raise ModelError(f"{path}: expected a dense real tensor under {key!r}, got {type(value).__name__}")
-    value = value.detach()
-    if not value.is_floating_point():
-        return value
+def _dense(key: str, value: Any, path: Path) -> Tensor:
+    dense = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    if not dense or not value.is_floating_point():
+        got = f"{value.layout} {value.dtype} ({value.device})" if isinstance(value, Tensor) else type(value).__name__
+        raise ModelError(f"{path}: expected a dense tensor of real floating-point numbers under {key!r}, got {got}")
+    return value.detach()
+
+
+def _single(key: str, value: Tensor, path: Path) -> Tensor:
     value = value.float()
     if not bool(torch.isfinite(value).all()):
-        raise ModelError(f"{path}: expected finite weights, got NaN or infinite ones in {key!r}")
+        raise ModelError(f"{path}: expected finite float32 weights, got NaN or infinite ones in {key!r}")
     return value
