@@ -89,4 +89,6 @@ class FromLowResolution(nn.Module):
 
 def hrn(sum_at: Any = "embedding", **options: Any) -> HRN:
     """RIM's student and assistant, both with the same options."""
+    if sum_at not in ("embedding", "map"):
+        raise ValueError(f"sum_at must be 'embedding' or 'map', got {sum_at!r}")
     return HRN(ResNet34(**options), ResNet34(**options), sum_at)

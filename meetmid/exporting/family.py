@@ -19,9 +19,10 @@ UNIT = {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
 @dataclass(frozen=True)
 class Family:
     """``decisive`` keys tell its checkpoints from others, where ``told`` does not object; ``read`` gives the options of
-    ``build`` from the tensors (it may raise on strange shapes); ``rename`` maps the keys to those of the network and drops
-    what only training needs; ``example`` are options of a typical network; ``outputs`` names what the network returns and
-    ``any_size`` tells whether height and width are free."""
+    ``build`` from the tensors (it may raise on strange shapes), ``choices`` names those that no tensor tells; ``rename`` maps
+    the keys to those of the network and drops what only training needs (it may raise where keys are missing); ``example``
+    are options of a typical network; ``outputs`` names what the network returns and ``any_size`` tells whether height and
+    width are free."""
 
     name: str
     task: Task
@@ -32,6 +33,7 @@ class Family:
     rename: Callable[[State], State] = lambda state: state
     told: Callable[[State], bool] = lambda state: True
     example: Options = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
     outputs: Callable[[Options], tuple[str, ...]] = lambda options: ("output",)
     any_size: Callable[[Options], bool] = lambda options: False
 

@@ -130,6 +130,6 @@ FAMILIES = (
     Family("rim-resnet34", "matcher", keys("bn_o1", "fc", "bn_o2"), _read_stages, rim_recognition.ResNet34, _arcface),
     Family(
         "rim-hrn", "matcher", keys("student.bn_o1", "assistant.bn_o1"), lambda state: _read_stages(state, "student."), hrn,
-        _arcface,
+        _arcface, choices=("sum_at",),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +18,9 @@ from meetmid.runtime.cards import Contract
 
 FAMILIES: tuple[Family, ...] = (*super_resolvers.FAMILIES, *matchers.FAMILIES, *translators.FAMILIES)
 """In the order they are tried."""
+
+BAD_VALUES = (KeyError, IndexError, TypeError, ValueError, RuntimeError, ZeroDivisionError)
+"""What strange shapes and options raise where a network is built from them."""
 
 SHOWN = 5
 """Keys named per list in a message."""
@@ -83,16 +87,21 @@ def recognise(checkpoint: Checkpoint, *, arch: str | None = None, **options: Any
             read = _read(family, state)
             if read is None:
                 continue
+            takes = {*read, *family.choices}
+            if not options.keys() <= takes:
+                raise ConfigError(
+                    f"family {family.name!r} takes the options {', '.join(sorted(takes))}, got {', '.join(sorted(options))}"
+                )
             known = {**read, **options}
             try:
                 with torch.device("meta"):
                     wanted = _keys(family.build(**known))
-            except TypeError as error:
-                raise ConfigError(f"family {family.name!r} takes the options {sorted(read)}, got {sorted(options)}") from error
-            except (ValueError, RuntimeError, ZeroDivisionError) as error:
+            except BAD_VALUES as error:
+                if options:
+                    raise ConfigError(f"family {family.name!r} cannot be built with {known}: {error}") from error
                 misfits[family.name] = _Misfit(family.name, (), (), (f"{error}",))
                 continue
-            renamed = family.rename(state)
+            renamed = _renamed(family, state)
             misfit = _compare(family.name, wanted, renamed)
             if not misfit.size:
                 return Recognised(family, known, _loaded(family.build(**known), renamed))
@@ -114,8 +123,16 @@ def _read(family: Family, state: State) -> Options | None:
         return None
     try:
         return family.read(state) if family.told(state) else None
-    except (KeyError, IndexError, ValueError, ZeroDivisionError):  # decisive keys of strange shapes
+    except BAD_VALUES:  # decisive keys of strange shapes
         return None
+
+
+def _renamed(family: Family, state: State) -> State:
+    """The state under the network's names; under its own where keys that the names depend on are missing."""
+    try:
+        return family.rename(state)
+    except BAD_VALUES:
+        return state
 
 
 def _keys(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -137,19 +154,30 @@ def _loaded(network: nn.Module, state: State) -> nn.Module:
 
 
 def _closest(misfits: dict[str, _Misfit], families: list[Family], checkpoint: Checkpoint) -> list[_Misfit]:
-    """The three families with the fewest keys out of place; those that could not even be read count by their default."""
-    found = list(misfits.values())
-    readings = list(checkpoint.readings())
+    """The three families whose names are most alike, those first whose decisive keys are all there."""
+    found = []
     for family in families:
-        if family.name in misfits:
-            continue
-        with torch.device("meta"):
-            wanted = _keys(family.build(**family.example))
-        found.append(min((_by_pattern(family.name, wanted, state) for state in readings), key=lambda misfit: misfit.size))
-    return sorted(found, key=lambda misfit: misfit.size)[:3]
+        unlike, misfit = min((_by_pattern(family, state) for state in checkpoint.readings()), key=lambda pair: pair[0])
+        exact = misfits.get(family.name)
+        found.append((exact is None, unlike, exact or misfit))
+    return [misfit for _, _, misfit in sorted(found, key=lambda entry: entry[:2])[:3]]
 
 
-def _by_pattern(name: str, wanted: dict[str, tuple[int, ...]], state: State) -> _Misfit:
-    """Like :func:`_compare`, but indifferent to how often a block is repeated."""
-    ours, theirs = ({re.sub(r"\d+", "N", key) for key in keys} for keys in (wanted, state))
-    return _Misfit(name, tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours)), ())
+def _by_pattern(family: Family, state: State) -> tuple[float, _Misfit]:
+    """Like :func:`_compare`, but indifferent to how often a block is repeated; first the share of patterns not in common."""
+    ours, theirs = _example_patterns(family.name), frozenset(_pattern(key) for key in _renamed(family, state))
+    missing = {*(ours - theirs), *(family.decisive - state.keys())}
+    unlike = 1.0 - len(ours & theirs) / len(ours | theirs)
+    return unlike, _Misfit(family.name, tuple(sorted(missing)), tuple(sorted(theirs - ours)), ())
+
+
+def _pattern(key: str) -> str:
+    return re.sub(r"\d+", "N", key)
+
+
+@cache
+def _example_patterns(name: str) -> frozenset[str]:
+    """The names of a family's typical network."""
+    family = next(family for family in FAMILIES if family.name == name)
+    with torch.device("meta"):
+        return frozenset(map(_pattern, _keys(family.build(**family.example))))

@@ -24,11 +24,31 @@ def _enlarging(**values: Any) -> Callable[[Options], Contract]:
 def _read_edsr(
     state: State, head: str = "head.0", block: str = r"body\.(\d+)\.body\.0", tail: str = r"tail\.0\.\d+"
 ) -> Options:
-    """The scale follows from the upsampling convolutions; how residuals are scaled does not, so it goes by the width."""
+    """The scale follows from the upsampling convolutions; how residuals are scaled does not, so it goes by the width.
+
+    The range of the input, 255 as published, shows in the mean shift alone.
+    """
     width = shape(state, head)[0]
     steps = [value.shape[0] for key, value in state.items() if re.fullmatch(rf"{tail}\.weight", key)]
     scale = 3 if steps == [9 * width] else 2 ** len(steps)
     return {"scale": scale, "blocks": count(state, block), "width": width, "residual_scale": 0.1 if width >= 256 else 1.0}
+
+
+def _read_pytorch(state: State) -> Options:
+    shifted = float(state["sub_mean.bias"].abs().max()) if "sub_mean.bias" in state else 0.0
+    return {**_read_edsr(state), "value_range": 1.0 if 0.0 < shifted <= 1.0 else 255.0}
+
+
+def _edsr(*, value_range: float = 255.0, **options: Any) -> edsr.EDSR:
+    """The network; the range only tells the contract, as the mean shift is loaded."""
+    if value_range not in (1, 255):
+        raise ValueError(f"value_range must be 1 or 255, got {value_range!r}")
+    return edsr.EDSR(**options)
+
+
+def _edsr_contract(options: Options) -> Contract:
+    spread = 255.0 / float(options.get("value_range", 255.0))
+    return Contract(size=(0, 0), alignment="", scale=options.get("scale", 4), mean=BYTES["mean"], std=(spread,) * 3)
 
 
 def _shift(mean: torch.Tensor) -> State:
@@ -39,7 +59,8 @@ def _shift(mean: torch.Tensor) -> State:
 
 def _with_shift(state: State) -> State:
     """A file without mean shift means none: its two convolutions become identities."""
-    return _shift(torch.zeros(3)) | state
+    none = _shift(torch.zeros(3))
+    return state if none.keys() & state.keys() else none | state
 
 
 def _read_basicsr(state: State) -> Options:
@@ -85,25 +106,29 @@ def _read_fhn(state: State) -> Options:
     }
 
 
-def _fhn(options: Options) -> Contract:
-    side = options.get("side", 28)
-    return Contract(size=(side, side), alignment="", scale=8)
-
-
 def _is_v1(state: State) -> bool:
-    return "_fine_sr_encoder.bn_out.weight" not in state
+    """Whether none of the layers is there that v1 does without."""
+    return not any(re.match(r"_fine_sr_(encoder|decoder)\.(bn_out|relu_out)\.", key) for key in state)
 
 
 def _fhn_inside(state: State) -> State:
-    return inside(rim.from_v1(state) if _is_v1(state) else state)
+    try:
+        return inside(rim.from_v1(state) if _is_v1(state) else state)
+    except KeyError:  # a layer is missing that v1 uses twice
+        return inside(state)
+
+
+def _fhn_contract(options: Options) -> Contract:
+    side = options.get("side", 28)
+    return Contract(size=(side, side), alignment="", scale=8)
 
 
 _TANH = keys("res_blocks.0.residual.0", "upsampler.0.conv")
 
 FAMILIES = (
     Family(
-        "edsr", "hallucinator", keys("head.0", "body.0.body.0", "tail.1"), _read_edsr, edsr.EDSR, _enlarging(**BYTES),
-        _with_shift, example={"scale": 4}, any_size=free,
+        "edsr", "hallucinator", keys("head.0", "body.0.body.0", "tail.1"), _read_pytorch, _edsr, _edsr_contract, _with_shift,
+        example={"scale": 4}, any_size=free,
     ),
     Family(
         "edsr-basicsr", "hallucinator", keys("conv_first", "conv_after_body"), _read_basicsr, edsr.EDSR, _enlarging(**BYTES),
@@ -121,7 +146,7 @@ FAMILIES = (
     Family(
         "rim-fhn", "hallucinator",
         keys("_coarse_sr_network.conv_input", "_prior_estimation_network.fc_landmark", "_prior_estimation_network.fc"),
-        _read_fhn, FromLowResolution, _fhn, _fhn_inside,
+        _read_fhn, FromLowResolution, _fhn_contract, _fhn_inside, choices=("side",),
         outputs=lambda options: ("sr", "coarse", "landmarks", "parsing"),
     ),
 )

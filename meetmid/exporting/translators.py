@@ -82,7 +82,7 @@ FAMILIES = (
     ),
     Family(
         "pcfh", "hallucinator", keys("global_path.model.1", "local_paths.0.model.1"), _read_pcfh, AlignedPCFH,
-        _translating(256), inside,
+        _translating(256), inside, choices=("size", "template"),
     ),
     Family(
         "anyres", "hallucinator", keys("encoder.0.0", "decoder.0.gate.fc1", "image"), _read_anyres, anyres.AnyRes,

@@ -122,7 +122,8 @@ def make_samples() -> dict[str, Callable[[], Sample]]:
     ) -> None:
         def sample() -> Sample:
             network = randomise(build(**options))
-            return Sample(family or name, network, change(network.state_dict()), {**options, **(read or {})})
+            told = {key: value for key, value in {**options, **(read or {})}.items() if key != "classes"}
+            return Sample(family or name, network, change(network.state_dict()), told)
 
         found[name] = sample
 
@@ -133,17 +134,17 @@ def make_samples() -> dict[str, Callable[[], Sample]]:
         return rim_recognition.HRN(resnet(**options), resnet(**options))
 
     small = {"blocks": 2, "width": 8}
-    add("edsr", edsr.EDSR, {"scale": 2, **small}, read={"residual_scale": 1.0})
+    plain = {"residual_scale": 1.0, "value_range": 255.0}
+    add("edsr", edsr.EDSR, {"scale": 2, **small}, read=plain)
     for scale in (3, 4, 8):
-        add(f"edsr-x{scale}", edsr.EDSR, {"scale": scale, **small}, family="edsr", read={"residual_scale": 1.0})
+        add(f"edsr-x{scale}", edsr.EDSR, {"scale": scale, **small}, family="edsr", read=plain)
         add(
             f"edsr-basicsr-x{scale}", edsr.EDSR, {"scale": scale, **small}, family="edsr-basicsr", change=to_basicsr,
             read={"residual_scale": 1.0},
         )
     add("edsr-basicsr", edsr.EDSR, {"scale": 2, **small}, change=to_basicsr, read={"residual_scale": 1.0})
-    add(
-        "edsr-wide", edsr.EDSR, {"scale": 2, "blocks": 1, "width": 256, "residual_scale": 0.1}, family="edsr",
-    )
+    wide = {"scale": 2, "blocks": 1, "width": 256, "residual_scale": 0.1}
+    add("edsr-wide", edsr.EDSR, wide, family="edsr", read={"value_range": 255.0})
     add("edsr-tanh", edsr.TanhEDSR, {"scale": 4, **small})
     add("edsr-tanh-x8", edsr.TanhEDSR, {"scale": 8, **small}, family="edsr-tanh")
     add("edsr-gated", edsr.GatedEDSR, {"scale": 4, **small})
