@@ -69,13 +69,19 @@ def export_onnx(
     if not re.fullmatch(r"\w[\w.-]*", name) or name.endswith(".onnx"):
         raise ConfigError(f"a model name expects letters, digits, '-', '_' and '.', and no ending .onnx, got {name!r}")
     try:
+        import onnxscript  # noqa: F401  (torch needs it to export)
+
+        from meetmid.exporting import graphs  # noqa: F401  (before the work, not after it)
         from meetmid.exporting.checkpoints import load_checkpoint
         from meetmid.exporting.recognition import recognise
     except ImportError as error:
-        raise ModelError(f"export needs torch and onnx ({error}): pip install 'meetmid[export]'") from error
+        raise ModelError(
+            f"export needs torch, onnx, onnxscript and safetensors ({error}): pip install 'meetmid[export]'"
+        ) from error
     source = load_checkpoint(Path(checkpoint), part=part)
     found = recognise(source, arch=arch, **options)
     card = _card(found, name, license, space, contract or {})
+    made = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
@@ -91,6 +97,9 @@ def export_onnx(
         raise StoreError(f"{target}: the model could not be written ({error})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        if not target.exists():
+            for folder in made:
+                folder.rmdir()
     return read_card(target / "card.toml")
 
 
@@ -105,13 +114,13 @@ def _write_graph(
     found: Recognised, card: ModelCard, path: Path, precision: Precision, pictures: list[NDArray[np.uint8]]
 ) -> dict[str, Any]:
     """Export, convert, compare; the sections of the card that say how."""
+    import onnxruntime
     import torch
 
     from meetmid.exporting.graphs import OPSET, export_graph, to_half, to_int8
     from meetmid.exporting.parity import measure
 
-    free = min(card.contract.size) == 0
-    sizes = FREE_SIZES if free else (card.contract.size,)
+    sizes = _sizes(card.contract.size, found.any_size)
     inputs = [batch for size in sizes for batch in _inputs(card, size, pictures)]
     full = path.with_name("full.onnx") if precision != "fp32" else path
     example = torch.from_numpy(np.concatenate([inputs[0], inputs[0]]))
@@ -124,8 +133,8 @@ def _write_graph(
             to_half(full, path)
         else:
             to_int8(full, path, np.concatenate([_planes(card, sizes[0], pictures[k : k + 1]) for k in range(len(pictures))]))
-        for part in path.parent.glob("full.onnx*"):
-            part.unlink()
+        full.unlink()
+        full.with_name(f"{full.name}.data").unlink(missing_ok=True)
         parity = measure(found.network, path, inputs)
         parity.check(precision, card.name)
         figures |= {f"{precision}_cosine": parity.cosine, f"{precision}_relative_error": parity.error}
@@ -136,10 +145,18 @@ def _write_graph(
         "parity": {**figures, "inputs": f"uniform noise and {told}, batches of 1 and 3, CPU"},
         "export": {
             "precision": precision, "opset": OPSET, "bytes": path.stat().st_size,
-            "versions": ", ".join(f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")),
+            "versions": ", ".join(f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript"))
+            + f", onnxruntime {onnxruntime.__version__}",
         },
         "source": {"options": ", ".join(f"{key}={value}" for key, value in found.options.items())},
     }
+
+
+def _sizes(size: tuple[int, int], any_size: bool) -> tuple[tuple[int, int], ...]:
+    """Heights and widths to check a graph with: more than one where they are free."""
+    if min(size) == 0:
+        return FREE_SIZES
+    return (size, (size[0] // 2, size[1])) if any_size else (size,)
 
 
 def measure_length(found: Recognised, batch: NDArray[np.float32]) -> int:

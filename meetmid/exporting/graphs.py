@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,18 +42,27 @@ def export_graph(network: nn.Module, example: Tensor, path: Path, outputs: Seque
             )
         assert program is not None
         weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+        _drop_notes(program.model)
         program.save(str(path), external_data=weights > EXTERNAL)
         onnx.checker.check_model(str(path))
     except (RuntimeError, ValueError, TypeError, onnx.checker.ValidationError) as error:
         raise ModelError(f"the graph of {type(network).__name__} could not be exported: {str(error)[:500]}") from error
 
 
+def _drop_notes(model: Any) -> None:
+    """The exporter notes on every node where in which file it was traced, which tells of the exporting machine."""
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        for node in graph.all_nodes():
+            node.metadata_props.clear()
+            node.doc_string = None
+
+
 def to_half(source: Path, target: Path) -> None:
-    """float16 inside, float32 inputs and outputs."""
-    with _quiet():
+    """float16 inside, float32 inputs and outputs. Raises ModelError."""
+    with _failing("fp16"), _quiet():
         model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
-    _drop_repeated(model)
-    onnx.save(model, str(target), save_as_external_data=model.ByteSize() > EXTERNAL, location=DATA)
+        _drop_repeated(model)
+        onnx.save(model, str(target), save_as_external_data=model.ByteSize() > EXTERNAL, location=DATA)
 
 
 def _drop_repeated(model: onnx.ModelProto) -> None:
@@ -77,15 +87,27 @@ class _Pictures(CalibrationDataReader):
 
 
 def to_int8(source: Path, target: Path, planes: NDArray[np.float32]) -> None:
-    """Static 8-bit quantisation of weights (per channel) and activations, calibrated on ``planes`` (N, C, H, W)."""
+    """Static 8-bit quantisation of weights (per channel) and activations, calibrated on ``planes`` (N, C, H, W).
+
+    Raises ModelError.
+    """
     prepared = source.with_name("prepared.onnx")
-    with _quiet():
+    with _failing("int8"), _quiet():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(
             str(prepared), str(target), _Pictures(planes), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
         )
     prepared.unlink()
+
+
+@contextmanager
+def _failing(precision: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # converters raise nearly anything
+        told = str(error)[:300]
+        raise ModelError(f"the graph could not be converted to {precision} ({told}); export fp32 instead") from error
 
 
 @contextmanager

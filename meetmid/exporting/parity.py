@@ -52,7 +52,11 @@ def measure(network: nn.Module, path: Path, inputs: list[NDArray[np.float32]]) -
         with torch.no_grad():
             wanted = network(torch.from_numpy(batch))
         wanted = [value.numpy() for value in (wanted if isinstance(wanted, tuple) else (wanted,))]
-        got: list[Any] = session.run(None, {"input": batch})
+        try:
+            got: list[Any] = session.run(None, {"input": batch})
+        except Exception as error:
+            told = str(error)[:300]
+            raise ModelError(f"{path.name}: onnxruntime cannot run the graph ({told}); nothing was written") from error
         for value, reference in zip(got, wanted, strict=True):
             if value.shape != reference.shape:
                 raise ModelError(f"{path.name}: expected outputs {reference.shape}, got {value.shape}; nothing was written")
