@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         ModelError,
         StoreError,
     )
+    from meetmid.export import export_onnx
     from meetmid.faces.crops import Face
     from meetmid.faces.finding import find_faces
     from meetmid.gallery.degrading import degrade
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Cancelled": "errors", "ConfigError": "errors", "DeviceError": "errors", "InputError": "errors",
     "MeetmidError": "errors", "ModelError": "errors", "StoreError": "errors",
-    "PRESETS": "config", "DegradationOptions": "config", "MatchConfig": "config",
+    "export_onnx": "export", "PRESETS": "config", "DegradationOptions": "config", "MatchConfig": "config",
     "Face": "faces.crops", "find_faces": "faces.finding",
     "degrade": "gallery.degrading", "degradation_paths": "gallery.paths", "Gallery": "gallery.store",
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",
@@ -52,8 +53,8 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS", "Cancelled", "Candidate", "ConfigError", "DegradationOptions", "DeviceError", "Explanation", "Face",
     "Gallery", "InputError", "MatchConfig", "MatchResult", "Matcher", "MeetmidError", "ModelError", "Plan",
-    "ReferenceMeans", "StoreError", "degradation_paths", "degrade", "evaluation", "find_faces", "fuse", "hallucinate",
-    "match", "models",
+    "ReferenceMeans", "StoreError", "degradation_paths", "degrade", "evaluation", "export_onnx", "find_faces", "fuse",
+    "hallucinate", "match", "models",
 ]
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,7 @@ from meetmid.runtime.cards import ModelCard, file_sha256, make_contract, read_ca
 from meetmid.runtime.sessions import to_planes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from meetmid.exporting.recognition import Recognised
 
@@ -81,26 +82,33 @@ def export_onnx(
     source = load_checkpoint(Path(checkpoint), part=part)
     found = recognise(source, arch=arch, **options)
     card = _card(found, name, license, space, contract or {})
-    made = [folder for folder in target.parents if not folder.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise StoreError(f"{target}: the model could not be written ({error})") from error
-    try:
+    with _aside(target) as aside:
         facts = _write_graph(found, card, aside / "model.onnx", precision, [load(picture) for picture in pictures])
         facts["source"] |= {"file": Path(checkpoint).name, "sha256": source.sha256, "part": source.part}
         write_card(aside / "card.toml", _values(card, aside / "model.onnx", facts))
+    return read_card(target / "card.toml")
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """A folder that becomes ``target`` in the end; where anything fails nothing is left, not even the folders above it."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    aside = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        yield aside
         aside.chmod(0o755)
         aside.rename(target)
     except OSError as error:
         raise StoreError(f"{target}: the model could not be written ({error})") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
         if not target.exists():
             for folder in made:
-                folder.rmdir()
-    return read_card(target / "card.toml")
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _card(found: Recognised, name: str, license: str, space: str, changes: dict[str, Any]) -> ModelCard:

@@ -111,6 +111,8 @@ def test_modules_import_each_other_without_circles() -> None:
         ("probes", ("gallery", "scores", "matcher", "result", "cli")),
         ("scores", ("probes", "gallery", "matcher", "result", "cli")),
         ("evaluation", ("cli", "matcher")),
+        ("networks", ("exporting", "cli", "matcher", "runtime", "images")),
+        ("exporting", ("probes", "gallery", "templates", "scores", "matcher", "result", "cli")),
     ],
 )
 def test_rooms_import_only_downwards(lower: str, upper: tuple[str, ...]) -> None:
@@ -118,6 +120,18 @@ def test_rooms_import_only_downwards(lower: str, upper: tuple[str, ...]) -> None
         if name.startswith(f"meetmid.{lower}"):
             above = {m for m in _imports(path) if m.split(".")[1:2] and m.split(".")[1] in upper}
             assert not above, f"{name} imports {above}"
+
+
+def test_only_training_and_exporting_import_torch() -> None:
+    """Inference, and the import of everything else, works without it."""
+    for name, path in _modules().items():
+        if name.startswith(("meetmid.exporting", "meetmid.networks")):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+        names |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert not {"torch", "onnx", "onnxscript", "safetensors"} & {name.split(".")[0] for name in names}, name
+        assert not [name for name in _imports(path) if name.startswith(("meetmid.exporting", "meetmid.networks"))], name
 
 
 def test_only_the_command_line_prints() -> None:

@@ -6,7 +6,7 @@ import argparse
 import math
 
 from meetmid import __version__
-from meetmid.cli import commands
+from meetmid.cli import commands, exporting
 from meetmid.config import PRESETS
 
 
@@ -72,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("--scale", type=int, help="enlargement of a hallucinator: 2, 4, 8, ...")
     models.add_argument("--family", help="name shared by the models of several scales (default its own name)")
     models.add_argument("--license", default="not stated", help="its terms of use (default 'not stated')")
+
+    export = _verb(verbs, "export", exporting.export, "a trained checkpoint to a model that meetmid runs")
+    exporting.add_arguments(export)
 
     doctor = _verb(verbs, "doctor", commands.doctor, "find what is wrong with the installation")
     doctor.add_argument("--repair", action="store_true", help="run the cures")
