@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="exporting needs torch (extra: expor
 pytest.importorskip("safetensors", reason="exporting needs safetensors (extra: export)")
 pytest.importorskip("onnxscript", reason="exporting needs onnxscript (extra: export)")
 
+import meetmid.exporting  # noqa: E402
 from meetmid.cli import main  # noqa: E402
 from meetmid.networks.edsr import EDSR  # noqa: E402
 from meetmid.networks.iresnet import IResNet  # noqa: E402
@@ -108,6 +109,7 @@ def test_what_is_refused_leaves_nothing(here: Path, arguments: list[str], code: 
 
 
 def test_without_torch_the_environment_is_at_fault(here: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(meetmid, "exporting", meetmid.exporting)  # a second import would take its place
     for name in [name for name in sys.modules if name.startswith("meetmid.exporting")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)

@@ -27,11 +27,13 @@ def one_thread() -> None:
 
 
 def randomise(model: nn.Module) -> nn.Module:
-    """Give normalisations, slopes and mixing weights other values than those they start from."""
+    """Give normalisations, slopes and mixing weights other values than those they start from, and no output that hardly
+    depends on the input, as the usual start of deep networks does."""
     import torch
     from torch import nn
 
     from meetmid.networks.adalin import LIN, AdaLIN
+    from meetmid.networks.edsr import MeanShift
 
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
@@ -41,6 +43,8 @@ def randomise(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.InstanceNorm2d) and module.affine:
             module.weight.data = torch.rand_like(module.weight) + 0.5
             module.bias.data = torch.randn_like(module.bias) * 0.1
+        if isinstance(module, nn.Conv2d | nn.Linear) and not isinstance(module, MeanShift):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="linear")  # keeps the size of the signal
         if isinstance(module, nn.PReLU):
             module.weight.data = torch.rand_like(module.weight) * 0.4
         if isinstance(module, LIN | AdaLIN):

