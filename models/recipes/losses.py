@@ -69,7 +69,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     The published weight is 10. A map of scores is averaged per picture first.
     """
     point = (mix * real + (1 - mix) * fake).detach().requires_grad_()
-    scores = critic(point).flatten(1).mean(1).sum()
+    scores = critic(point).reshape(len(point), -1).mean(1).sum()
     (gradient,) = torch.autograd.grad(scores, point, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 

@@ -1,0 +1,184 @@
+"""A frozen matcher as a differentiable PyTorch module, for identity losses: converted from its ONNX file and checked.
+
+The converter knows the operations of ordinary convolutional matchers and refuses any other by name; general converters bring
+dependencies that replace the PyTorch build they find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from meetmid.models.recipes.losses import frozen, luminance, resized
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meetmid.runtime.cards import ModelCard, read_card
+
+LIMIT = 1e-4
+Attributes = dict[str, Any]
+
+
+def _pads(attributes: Attributes, x: Tensor, value: float = 0.0) -> Tensor:
+    """Pad H and W as the node says; ONNX lists the beginnings, then the ends."""
+    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise ValueError("automatic padding cannot be converted: export with explicit pads")
+    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    return functional.pad(x, (left, right, top, bottom), value=value) if top or left or bottom or right else x
+
+
+def _conv(attributes: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    stride, dilation = (tuple(attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
+    return functional.conv2d(_pads(attributes, x), weight, bias, stride, 0, dilation, attributes.get("group", 1))
+
+
+def _batch_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    return functional.batch_norm(x, mean, variance, scale, bias, eps=attributes.get("epsilon", 1e-5))
+
+
+def _prelu(_: Attributes, x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x >= 0, x, slope * x)
+
+
+def _gemm(attributes: Attributes, a: Tensor, b: Tensor, c: Tensor | float = 0.0) -> Tensor:
+    a, b = (m.T if attributes.get(key, 0) else m for m, key in ((a, "transA"), (b, "transB")))
+    return attributes.get("alpha", 1.0) * (a @ b) + attributes.get("beta", 1.0) * c
+
+
+def _average_pool(attributes: Attributes, x: Tensor) -> Tensor:
+    if any(attributes.get("pads", ())) and not attributes.get("count_include_pad", 0):
+        raise ValueError("average pooling that leaves its padding out cannot be converted")
+    return functional.avg_pool2d(_pads(attributes, x), attributes["kernel_shape"], attributes.get("strides", (1, 1)))
+
+
+def _max_pool(attributes: Attributes, x: Tensor) -> Tensor:
+    padded = _pads(attributes, x, float("-inf"))
+    return functional.max_pool2d(padded, attributes["kernel_shape"], attributes.get("strides", (1, 1)))
+
+
+def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
+    return x.reshape(int(np.prod(x.shape[: attributes.get("axis", 1)])), -1)
+
+
+OPERATIONS: dict[str, Callable[..., Tensor]] = {
+    "Add": lambda _, a, b: a + b,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Conv": _conv,
+    "Flatten": _flatten,
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda _, x: x.mean((2, 3), keepdim=True),
+    "Identity": lambda _, x: x,
+    "MatMul": lambda _, a, b: a @ b,
+    "MaxPool": _max_pool,
+    "Mul": lambda _, a, b: a * b,
+    "PRelu": _prelu,
+    "Relu": lambda _, x: torch.relu(x),
+    "Sigmoid": lambda _, x: torch.sigmoid(x),
+    "Sub": lambda _, a, b: a - b,
+}
+"""What a node of each type computes from its attributes and inputs."""
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX graph of one input, run by PyTorch: (N, C, H, W) in the network's own range to its first output.
+
+    The weights are buffers, so the network is frozen; gradients flow to the input. Raises ValueError on an operation it lacks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        graph = onnx.load(str(path)).graph
+        unknown = sorted({node.op_type for node in graph.node} - set(OPERATIONS))
+        if unknown:
+            raise ValueError(f"{path.name} cannot be converted: no {', '.join(unknown)} among {', '.join(OPERATIONS)}")
+        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.keys = {name: f"w{index}" for index, name in enumerate(weights)}
+        for name, value in weights.items():
+            array = value.astype(np.float32) if np.issubdtype(value.dtype, np.floating) else value.copy()
+            self.register_buffer(self.keys[name], torch.from_numpy(array))
+        self.input = next(value.name for value in graph.input if value.name not in weights)
+        self.output = graph.output[0].name
+        self.nodes = [
+            (node.op_type, list(node.input), node.output[0],
+             {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
+            for node in graph.node
+        ]
+
+    def maps(self, x: Tensor, wanted: Sequence[str]) -> list[Tensor]:
+        """The named values of the graph; nothing behind the last of them is computed."""
+        found = {self.input: x}
+        missing = set(wanted)
+        for kind, inputs, output, attributes in self.nodes:
+            given = [self.get_buffer(self.keys[i]) if i in self.keys else found[i] for i in inputs if i]
+            found[output] = OPERATIONS[kind](attributes, *given)
+            missing.discard(output)
+            if not missing:
+                return [found[name] for name in wanted]
+        raise ValueError(f"the network has no values {', '.join(sorted(missing))}")
+
+    def stages(self, size: tuple[int, int]) -> list[str]:
+        """Names of the last maps before each halving of a picture of ``size``, largest first, without the first size."""
+        with torch.no_grad():
+            names = [node[2] for node in self.nodes]
+            maps = self.maps(torch.zeros(1, 3, *size), names)
+        shapes = [(name, tuple(value.shape)) for name, value in zip(names, maps, strict=True)]
+        last = {shape[2:]: name for name, shape in shapes if len(shape) == 4 and shape[2] > 1}
+        return [name for shape, name in sorted(last.items(), reverse=True) if shape < size]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The first output."""
+        return self.maps(x, [self.output])[0]
+
+
+class FrozenMatcher(nn.Module):
+    """Pictures (N, 3, H, W) RGB in [-1, 1], aligned as the card says, to its templates (N, length), differentiably.
+
+    They are resized by :func:`meetmid.models.recipes.losses.resized` and brought into the card's range and channel order.
+    """
+
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+        super().__init__()
+        self.network, self.contract = frozen(network), card.contract
+        self.register_buffer("mean", torch.tensor(card.contract.mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(card.contract.std, dtype=torch.float32).view(1, 3, 1, 1))
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """What the network is fed."""
+        x = 127.5 * (resized(pictures, self.contract.size) + 1)
+        if self.contract.channels == "gray":
+            return (luminance(x) - self.mean[:, :1]) / self.std[:, :1]
+        return ((x.flip(1) if self.contract.channels == "bgr" else x) - self.mean) / self.std
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Templates, not normalised."""
+        return self.network(self.prepare(pictures)).flatten(1)
+
+
+def parity(network: nn.Module, path: Path, shape: tuple[int, int, int], scale: float) -> float:
+    """The largest difference from onnxruntime over its largest value, on three random inputs of up to ``scale``."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    x = (2 * torch.rand(3, *shape, generator=generator) - 1) * scale
+    expected = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    with torch.no_grad():
+        got = network(x).numpy()
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+def load_matcher(folder: Path) -> FrozenMatcher:
+    """The matcher of a folder with ``card.toml``; raises ValueError if its PyTorch form differs by more than 1e-4."""
+    card = read_card(folder / "card.toml")
+    network = OnnxNetwork(card.path)
+    planes = 1 if card.contract.channels == "gray" else 3
+    scale = max((255.0 - m) / s for m, s in zip(card.contract.mean, card.contract.std, strict=True))
+    worst = parity(network, card.path, (planes, *card.contract.size), scale)
+    if not worst <= LIMIT:
+        raise ValueError(f"{card.name}: PyTorch differs from onnxruntime by {worst:.2e} of the largest value (limit {LIMIT})")
+    return FrozenMatcher(network, card)
