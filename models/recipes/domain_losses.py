@@ -22,22 +22,28 @@ def nuclear_norm(maps: Tensor) -> Tensor:
     return torch.linalg.svdvals(maps[:, 0]).sum(1).mean()
 
 
-def attention_warping(
-    attention: Tensor, generated: Tensor, warped: Tensor, weights: tuple[float, float, float] = (3.0, 0.003, 1e-6), *,
-    attend_target: bool = True, reduction: Reduction = "sum",
+def attention_loss(
+    attention: Tensor, generated: Tensor, warped: Tensor, weights: tuple[float, float, float] = (3.0, 0.003, 1e-6),
+    reduction: Reduction = "sum",
 ) -> Tensor:
-    """PCFH's L_AWM: a1 |Att G - Att I_warp|_1 + a2 rank(Att) + a3 |Att|_1, Att (N, 1, H, W) in (0, 1).
+    """PCFH's L_A, which the attention map learns from: a1 |Att G - I_warp|_1 + a2 rank(Att) + a3 |Att|_1.
 
-    The rank has no gradient, so it is the nuclear norm. The paper writes the target both as A(I_warp) and as I_warp:
-    ``attend_target`` False takes the latter. The norms are sums by the size of their weights.
+    Att is (N, 1, H, W) in (0, 1). The rank has no gradient, so it is the nuclear norm; the norms are sums by the size of
+    their weights (networks.md section 7.2).
     """
     pixel, rank, sparse = weights
-    target = attention * warped if attend_target else warped
-    return (
-        pixel * l1(attention * generated, target, reduction)
-        + rank * nuclear_norm(attention)
-        + sparse * reduce(attention, reduction)
-    )
+    difference = l1(attention * generated, warped, reduction)
+    return pixel * difference + rank * nuclear_norm(attention) + sparse * reduce(attention, reduction)
+
+
+def attention_warping(attention: Tensor, generated: Tensor, warped: Tensor, reduction: Reduction = "sum") -> Tensor:
+    """PCFH's L_AWM, which the generator learns from: |A(G) - A(I_warp)|_1, A(x) = Att x; a sum like L_rec.
+
+    Unlike in L_A both sides are attended (networks.md section 7.3), so that the attention map itself must not learn from it:
+    zero would be best.
+    """
+    attention = attention.detach()
+    return l1(attention * generated, attention * warped, reduction)
 
 
 def information(critic: Critic, first: Tensor, second: Tensor) -> Tensor:

@@ -121,11 +121,12 @@ class FeatureLoss(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """The loss of a batch; ``second`` is the reference and carries no gradient."""
+        """The loss of a batch; ``second`` is the reference, without gradient, repeated where ``first`` is several batches."""
         ours = self.features(((first + 1) / 2 - self.mean) / self.std)
         with torch.no_grad():
             wanted = self.features(((second + 1) / 2 - self.mean) / self.std)
-        terms = [weight * l1(a, b) for weight, a, b in zip(self.weights, ours, wanted, strict=True)]
+        times = len(first) // len(second)
+        terms = [w * l1(a, b.repeat(times, 1, 1, 1)) for w, a, b in zip(self.weights, ours, wanted, strict=True)]
         return torch.stack(terms).sum()
 
 

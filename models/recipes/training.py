@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -16,6 +16,16 @@ import torch
 from torch import nn
 
 LICENSE = "MIT for the file; trained on research pictures (UTKFace: non-commercial research; LFW: public research set)"
+
+
+class Stateful(Protocol):
+    """An optimiser, or several kept together."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Restore it."""
 
 
 def logger(folder: Path) -> logging.Logger:
@@ -37,14 +47,14 @@ def cosine_rate(step: int, steps: int, peak: float, warmup: int = 200) -> float:
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
 
-def save_checkpoint(path: Path, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+def save_checkpoint(path: Path, step: int, model: nn.Module, optimiser: Stateful) -> None:
     """Written aside, renamed last."""
     aside = path.with_suffix(".tmp")
     torch.save({"step": step, "model": model.state_dict(), "optimiser": optimiser.state_dict()}, aside)
     aside.replace(path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
+def load_checkpoint(path: Path, model: nn.Module, optimiser: Stateful) -> int:
     """Restore in place and return the step to go on from; 0 without a checkpoint."""
     if not path.exists():
         return 0

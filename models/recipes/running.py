@@ -1,0 +1,98 @@
+"""The command line of the translating recipes: where pictures and the matcher come from, and what is written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import torch
+from meetmid.models.recipes.identity import FrozenMatcher, OnnxNetwork, load_matcher
+from meetmid.models.recipes.pairs import Pairs, read_pairs, read_unpaired, simulated, split_people
+from meetmid.models.recipes.translation import PROOF, Recipe, fit
+from torch import Tensor
+
+from meetmid.errors import MeetmidError
+from meetmid.runtime.cards import CONTRACTS, ModelCard, file_sha256
+
+SHIPPED = Path(__file__).parents[1] / "midface_s"
+ROOT = Path(__file__).parents[2]
+
+
+def command_line(description: str, *, size: int, batch: int, rate: float, enlarge: float) -> argparse.ArgumentParser:
+    """The options that every translating recipe has; defaults are the family's published or chosen ones."""
+    parser = argparse.ArgumentParser(
+        description=f"{description}\n\nWithout --source and --target it trains on {PROOF}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, log, samples and figures")
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
+        help="folder with lfw/ and utkface/, for simulated spectra (default: $MEETMID_DATA or ../shared/data)",
+    )
+    parser.add_argument("--source", type=Path, help="folder of source pictures, instead of --data")
+    parser.add_argument("--target", type=Path, help="folder of target pictures under the same relative paths")
+    parser.add_argument("--unpaired", action="store_true", help="pair --source and --target by person, not by path")
+    parser.add_argument("--validation-share", type=float, default=0.1, help="share of the folders' people that validate")
+    parser.add_argument("--people", type=int, default=4000, help="people to train on (simulated)")
+    parser.add_argument("--validation-people", type=int, default=100, help="people to validate with (simulated)")
+    parser.add_argument("--validation-names", type=Path, help="file with the names that may validate (simulated)")
+    parser.add_argument("--matcher", type=Path, default=SHIPPED, help="matcher folder for identity losses and figures")
+    parser.add_argument(
+        "--witness", type=Path, help="ONNX matcher (raw RGB, 112 px) that no loss sees and that figures are repeated with"
+    )
+    parser.add_argument("--size", type=int, default=size)
+    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=rate, help="learning rate of the optimisers")
+    parser.add_argument("--enlarge", type=float, default=enlarge, help="enlargement before the random crop")
+    parser.add_argument("--every", type=int, default=100, help="steps between log lines and checkpoints")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    return parser
+
+
+def load_parts(options: argparse.Namespace, spectrum: str) -> tuple[Pairs, Pairs]:
+    """Training and validation pairs, without a person in common."""
+    if (options.source is None) != (options.target is None):
+        raise SystemExit("--source and --target go together")
+    if options.source is not None:
+        pairs = (
+            read_unpaired(options.source, options.target, options.size, options.seed) if options.unpaired
+            else read_pairs(options.source, options.target, options.size)
+        )
+        return split_people(pairs, options.validation_share, options.seed)
+    names = set(options.validation_names.read_text(encoding="utf-8").split()) if options.validation_names else None
+    training = simulated(options.data, "lfw-single", spectrum, options.size, options.people, options.seed)
+    validation = simulated(
+        options.data, "lfw-multiple", spectrum, options.size, options.validation_people, options.seed + 1, each=2, people=names
+    )
+    return training, validation
+
+
+def witness(path: Path) -> FrozenMatcher:
+    """A second matcher, to see whether a translation pleases only the matcher it was trained with."""
+    contract = CONTRACTS["arcface-raw"]
+    return FrozenMatcher(OnnxNetwork(path), ModelCard(path.stem, "matcher", path, file_sha256(path), "", contract))
+
+
+def run(build: Callable[[argparse.Namespace, Callable[[Tensor], Tensor]], Recipe], options: argparse.Namespace) -> None:
+    """Build the recipe of ``options`` and train it."""
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    torch.manual_seed(options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        matchers = {"auc": load_matcher(options.matcher).to(options.device)}
+        recipe = build(options, matchers["auc"].forward)
+        training, validation = load_parts(options, recipe.spectrum)
+        if options.witness is not None:
+            matchers["witness"] = witness(options.witness).to(options.device)
+        if len(set(validation.source.people)) == len(validation):
+            raise ValueError("nobody who validates has two pictures: there is nothing to match")
+        fit(recipe, training, validation, dict(matchers), options)
+    except (ValueError, OSError, MeetmidError) as error:
+        raise SystemExit(str(error)) from error
