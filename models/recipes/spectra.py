@@ -43,7 +43,7 @@ def thermal(crop: Picture, points: Points, seed: Seed) -> tuple[Picture, Points]
 
 
 def near_infrared(crop: Picture, points: Points, seed: Seed) -> tuple[Picture, Points]:
-    """Pseudo-NIR, slightly misaligned: bright red, dark blue, gamma, illumination from the camera, up to 3 % and 4 degrees off.
+    """Pseudo-NIR, slightly misaligned: bright red, dark blue, gamma, light from the camera, off by up to 3 % and 4 degrees.
 
     Returns the picture and the landmarks where the shift has moved them.
     """
@@ -54,11 +54,11 @@ def near_infrared(crop: Picture, points: Points, seed: Seed) -> tuple[Picture, P
     )
     matrix[:, 2] += rng.uniform(-0.03, 0.03, 2) * (width, height)
     moved = cv2.warpAffine(to_float(crop), matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    plane = np.clip(moved @ np.array([1.4, 0.2, -0.6], np.float32), 0.0, 1.0) ** 0.5
+    plane = np.clip(moved @ np.array([1.7, 0.1, -0.8], np.float32), 0.0, 1.0) ** 0.5
     y, x = np.mgrid[0:height, 0:width]
     distance = np.hypot(x / (width - 1) - 0.5, y / (height - 1) - 0.5)
     lit = plane * (1.0 - 0.6 * distance)
-    return _finish(lit, 0.012 * height, 0.04, rng), points @ matrix[:, :2].T + matrix[:, 2]
+    return _finish(lit, 0.015 * height, 0.08, rng), points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def low_resolution(crop: Picture, points: Points, seed: Seed) -> tuple[Picture, Points]:

@@ -203,12 +203,15 @@ def fit(
         if not all(np.isfinite(value) for value in terms.values()):
             raise RuntimeError(f"step {at + 1}: a loss is not finite: {terms}")
         if (at + 1) % options.every == 0 or at + 1 == options.steps:
-            log.info("step %d %s (%.0f s)", at + 1, " ".join(f"{k} {v:.4g}" for k, v in terms.items()), time.monotonic() - begun)
+            log.info("step %d %s (%.0f s)", at + 1, " ".join(f"{k} {v:.4g}" for k, v in terms.items()),
+                     figures["seconds"] + time.monotonic() - begun)
             save_checkpoint(path, at + 1, recipe, recipe.optimisers)
+            figures["seconds"] += time.monotonic() - begun
+            begun = time.monotonic()
+            kept.write_text(json.dumps(figures), encoding="utf-8")
             sample_sheet(recipe, validation, options.out / "samples.png", options.device)
     figures |= {
-        "after": evaluate(recipe, validation, matchers, options.device), "seconds": time.monotonic() - begun,
-        "steps": options.steps, "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),
+        "after": evaluate(recipe, validation, matchers, options.device), "steps": options.steps, "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),
     }
     kept.write_text(json.dumps(figures), encoding="utf-8")
     log.info("after: %s", figures["after"])
