@@ -1,7 +1,7 @@
 """Collect what the translating recipes wrote: python benchmarks/translation.py FAMILY=FOLDER ... into results/translation.csv.
 
-The figures are those of ``figures.json`` in each recipe's ``--out``. Without licensed pictures the spectra are simulated and the
-networks small: a functional proof, not the papers' result. "witness" is a matcher that no loss saw; "n pairs" counts the
+The figures are those of ``figures.json`` in each recipe's ``--out``. Without licensed pictures the spectra are simulated and
+the networks small: a functional proof, not the papers' result. "witness" is a matcher that no loss saw; "n pairs" counts the
 probe x gallery cosines behind an AUC.
 """
 

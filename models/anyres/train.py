@@ -37,6 +37,12 @@ def local_discriminator(width: int) -> nn.Sequential:
     )
 
 
+def attribute_scorer(path: Path) -> Callable[[Tensor], Tensor]:
+    """The ONNX scorer as a frozen function of pictures in [-1, 1]."""
+    network = OnnxNetwork(path)
+    return lambda pictures: network((losses.resized(pictures, (112, 112)) + 1) * 127.5)
+
+
 class AnyResRecipe(Recipe):
     """Generator, two global discriminators (whole and half size) and four local ones."""
 
@@ -49,10 +55,7 @@ class AnyResRecipe(Recipe):
         self.whole = nn.ModuleList(PatchDiscriminator(width=options.critic_width) for _ in range(2))
         self.local = nn.ModuleList(local_discriminator(options.critic_width) for _ in range(4))
         self.perceptual = perceptual_loss(options.perceptual, options.matcher)
-        self.scorers = {
-            path.stem: (lambda x, net=OnnxNetwork(path): net((losses.resized(x, (112, 112)) + 1) * 127.5))
-            for path in options.attributes
-        }
+        self.scorers = {path.stem: attribute_scorer(path) for path in options.attributes}
         critics = [*self.whole.parameters(), *self.local.parameters()]
         self.optimisers = Optimisers(
             generator=torch.optim.Adam(self.generator.parameters(), options.rate, (0.5, 0.999)),

@@ -126,8 +126,11 @@ def split_people(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Pairs]:
         raise ValueError(f"a split by person expects at least 3 people, got {len(people)}")
     chosen = set(np.random.default_rng(seed).permutation(people)[:count].tolist())
     held = np.array([person in chosen for person in pairs.source.people])
-    parts = [Pairs(pairs.source.take(index), pairs.target.take(index)) for index in (np.flatnonzero(~held), np.flatnonzero(held))]
-    return parts[0], parts[1]
+    training, validation = np.flatnonzero(~held), np.flatnonzero(held)
+    return (
+        Pairs(pairs.source.take(training), pairs.target.take(training)),
+        Pairs(pairs.source.take(validation), pairs.target.take(validation)),
+    )
 
 
 def simulated(
@@ -143,7 +146,7 @@ def simulated(
     complete = 0
     for name, picture, points in faces(data, part):
         person = name.split("/")[0]
-        if people is not None and person not in people or len(found.get(person, ())) == each:
+        if (people is not None and person not in people) or len(found.get(person, ())) == each:
             continue
         crops = found.setdefault(person, [])
         crops.append(align(picture, points, ARCFACE_112, size=(size, size)))

@@ -60,7 +60,10 @@ class Optimisers(dict[str, torch.optim.Optimizer]):
 
 
 class Recipe(nn.Module):
-    """The networks of a family, how one batch trains them, and what they make of a source picture."""
+    """The networks of a family, how one batch trains them, and what they make of a source picture.
+
+    ``decays``: the rates fall linearly to zero in the second half of the steps; else they stay.
+    """
 
     spectrum = "thermal"
     decays = True
@@ -211,7 +214,8 @@ def fit(
             kept.write_text(json.dumps(figures), encoding="utf-8")
             sample_sheet(recipe, validation, options.out / "samples.png", options.device)
     figures |= {
-        "after": evaluate(recipe, validation, matchers, options.device), "steps": options.steps, "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),
+        "after": evaluate(recipe, validation, matchers, options.device), "steps": options.steps,
+        "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),
     }
     kept.write_text(json.dumps(figures), encoding="utf-8")
     log.info("after: %s", figures["after"])

@@ -4,7 +4,8 @@
 
 Source pictures are already enlarged to the target's size (28 pixels to 224 in the paper). Landmarks are any K (194 for Helen, 5
 here); parsing maps are synthetic regions made from them, a substitute for Helen's labels. The paper gives no weight but that of
-L_domain: the others are networks.md's choices. RMSprop at 1e-3 as published, without the public code's decay by epoch.
+L_domain: the others are networks.md's choices. RMSprop at 1e-3 as published;
+the rate falls linearly in the second half, where the public code lowers it by 1 % per epoch.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ class FHNRecipe(Recipe):
     def terms(self, batch: Batch, made: Tensor, coarse: Tensor, landmarks: Tensor, parsing: Tensor) -> dict[str, Tensor]:
         """The weighted L_pixel (of both pictures), L_landmark and L_parsing."""
         options, size = self.options, batch.target.shape[-1]
-        pixel = losses.l2(made, batch.target, options.pixel_reduction) + losses.l2(coarse, batch.target, options.pixel_reduction)
+        pixel = sum(losses.l2(picture, batch.target, options.pixel_reduction) for picture in (made, coarse))
         maps = domain_losses.heat_maps(batch.target_points, size, self.grid)
         labels = region_labels(part_centres(batch.target_points, options.parts), size, self.grid)
         return {
             "pixel": options.weight_pixel * pixel,
             "landmark": options.weight_landmark * domain_losses.landmark_loss(landmarks, maps),
-            "parsing": options.weight_parsing * domain_losses.parsing_loss(parsing, labels, per_class=options.parsing_per_class),
+            "parsing": options.weight_parsing
+            * domain_losses.parsing_loss(parsing, labels, per_class=options.parsing_per_class),
         }
 
     def update(self, batch: Batch) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Each recipe trains a few steps on tiny pictures, resumes to the same bits and writes its sheet; readers pair what they say."""
+"""Each recipe trains on tiny pictures, resumes to the same bits and writes its sheet; readers pair what they say."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ RECIPES = {
         "aggan", 64, ["--attention", "se", "--width", "4", "--critic-width", "16", "--blocks", "1", "--layers", "5", "4"]
     ),
     "pcfh": ("pcfh", 144, ["--width", "4", "--critic-width", "4", "--blocks", "1"]),
-    "pcfh-lsgan": ("pcfh", 144, ["--width", "4", "--critic-width", "4", "--blocks", "1", "--adversary", "lsgan", "--attend-both"]),
+    "pcfh-lsgan": (
+        "pcfh", 144, ["--width", "4", "--critic-width", "4", "--blocks", "1", "--adversary", "lsgan", "--attend-both"]
+    ),
     "rim_fhn": ("rim_fhn", 64, ["--width", "4", "--embedding", "8"]),
     "rim_hrn": ("rim_hrn", 64, ["--blocks", "1", "1", "1", "1", "--widths", "32", "64", "128", "256", "--length", "256"]),
 }
