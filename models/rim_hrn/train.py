@@ -4,8 +4,8 @@
 
 The probe passes FHN (--fhn, a checkpoint of models/rim_fhn/train.py; without it the enlarged picture is used as it is), then
 student and assistant; the gallery passes the teacher. The teacher is face.evoLVe's IR-50 (--teacher), or without it the
-matcher of --matcher, whose four stages the widths must match: a substitute for the proof. Where the paper says f^K, the last map and the
-embedding are both matched, since the sum at match time is of embeddings.
+matcher of --matcher, whose four stages the widths must match: a substitute for the proof. Where the paper says f^K, the last
+map and the embedding are both matched, since the sum at match time is of embeddings.
 """
 
 from __future__ import annotations
