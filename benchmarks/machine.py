@@ -12,7 +12,7 @@ from pathlib import Path
 def description() -> dict[str, str]:
     """Machine and versions, for the columns of every CSV."""
     found = {"machine": platform.machine(), "cores": str(os.cpu_count()), "python": platform.python_version()}
-    for name in ("numpy", "numba", "opencv-python", "onnxruntime-gpu", "onnxruntime"):
+    for name in ("numpy", "numba", "opencv-python", "onnxruntime-gpu", "onnxruntime", "torch"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
