@@ -45,10 +45,19 @@ class AGGANDiscriminator(nn.Module):
         self.pad = nn.ReflectionPad2d(1)
         self.conv = spectral_norm(nn.Conv2d(inner, 1, 4, bias=False))
 
-    def forward(self, thermal: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
-        """(N, C1, H, W) and (N, C2, H, W) to (scores (N, 1, h, w), logits (N, 2)), or (scores,) with squeeze-excitation."""
+    def attend(self, thermal: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
+        """The attended features (N, C, h, w) and, with class activation, the logits (N, 2)."""
         features = self.model(torch.cat([thermal, picture], 1))
         if self.attention == "se":
-            return (self.conv(self.pad(self.squeeze_excite(features))),)
+            return (self.squeeze_excite(features),)
         attended, logits = class_activation(features, self.gap_fc, self.gmp_fc, self.conv1x1)
-        return self.conv(self.pad(functional.leaky_relu(attended, 0.2))), logits
+        return functional.leaky_relu(attended, 0.2), logits
+
+    def heat(self, thermal: Tensor, picture: Tensor) -> Tensor:
+        """Where it looks, (N, 1, h, w): the attended features' mean over channels, as in the generator (section 6.2)."""
+        return self.attend(thermal, picture)[0].mean(1, keepdim=True)
+
+    def forward(self, thermal: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
+        """(N, C1, H, W) and (N, C2, H, W) to (scores (N, 1, h, w), logits (N, 2)), or (scores,) with squeeze-excitation."""
+        attended, *logits = self.attend(thermal, picture)
+        return self.conv(self.pad(attended)), *logits

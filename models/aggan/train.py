@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 from meetmid.models.recipes import losses
+from meetmid.models.recipes.batches import Augmentation, Batch
 from meetmid.models.recipes.perceptual import perceptual_loss
 from meetmid.models.recipes.running import command_line, run
-from meetmid.models.recipes.translation import Batch, Optimisers, Recipe
+from meetmid.models.recipes.translation import Optimisers, Recipe
 from torch import Tensor, nn
 
 from meetmid.networks.adalin import clamp_rho
@@ -65,13 +66,13 @@ class AGGANRecipe(Recipe):
         made, _, *logits = self.generator(batch.source)
         real, fake = self.scores(batch.source, batch.target), self.scores(batch.source, made.detach())
         critic = losses.lsgan(real, True) + losses.lsgan(fake, False)
-        self.optimisers.descend("critics", critic)
+        self.optimisers.descend(critic, "critics")
         terms = self.terms(made, batch)
         terms["GAN"] = self.options.weight_gan * losses.lsgan(self.scores(batch.source, made), True)
         if logits:
             _, negatives = self.generator.attend(batch.target)
             terms["CAM"] = self.options.weight_cam * losses.cam_generator(logits[0], negatives)
-        self.optimisers.descend("generator", torch.stack(list(terms.values())).sum())
+        self.optimisers.descend(torch.stack(list(terms.values())).sum(), "generator")
         clamp_rho(self.generator)
         return {"D": critic.item(), **{name: term.item() for name, term in terms.items()}}
 
@@ -83,10 +84,20 @@ class AGGANRecipe(Recipe):
         """The picture, without its heat map."""
         return self.generator(batch.source)[0]
 
+    def maps(self, batch: Batch) -> dict[str, Tensor]:
+        """The generator's heat map and where each discriminator looks in the translated picture."""
+        made, heat, *_ = self.generator(batch.source)
+        seen = {f"D{k + 1} attends": critic.heat(batch.source, made) for k, critic in enumerate(self.critics)}
+        return {"G attends": heat, **seen}
+
+    def products(self) -> dict[str, nn.Module]:
+        """The generator."""
+        return {"weights": self.generator}
+
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=256, batch=1, rate=1e-4, enlarge=286 / 256)
+    parser = command_line(__doc__, size=256, batch=1, rate=1e-4, augmentation=Augmentation(enlarge=286 / 256))
     parser.add_argument("--attention", choices=("cam", "se"), default="cam")
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--width", type=int, default=64)

@@ -4,7 +4,7 @@
 
 Each step sees the same faces at four resolutions. The paper gives no weights, no layers and no crops: the defaults are the
 choices of networks.md. --perceptual takes VGG-19's weights (a torchvision state dict); without it early layers of the matcher
-stand in. --attributes takes ONNX scorers of (N, 3, 112, 112) raw RGB; without them L_A is 0.
+stand in. --attributes takes ONNX scorers of raw RGB (112 px where their graphs leave the size free); without them L_A is 0.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 from meetmid.models.recipes import losses
-from meetmid.models.recipes.identity import OnnxNetwork
+from meetmid.models.recipes.batches import Augmentation, Batch
+from meetmid.models.recipes.identity import OnnxNetwork, converted
 from meetmid.models.recipes.perceptual import perceptual_loss
 from meetmid.models.recipes.regions import part_centres, patches
-from meetmid.models.recipes.running import command_line, run
-from meetmid.models.recipes.translation import Batch, Optimisers, Recipe
+from meetmid.models.recipes.running import add_parts, command_line, run
+from meetmid.models.recipes.translation import Optimisers, Recipe
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,8 +40,10 @@ def local_discriminator(width: int) -> nn.Sequential:
 
 def attribute_scorer(path: Path) -> Callable[[Tensor], Tensor]:
     """The ONNX scorer as a frozen function of pictures in [-1, 1]."""
-    network = OnnxNetwork(path)
-    return lambda pictures: network((losses.resized(pictures, (112, 112)) + 1) * 127.5)
+    height, width = OnnxNetwork(path).sides or (0, 0)
+    size = (height or 112, width or 112)
+    network = losses.frozen(converted(path, (3, *size), 255.0))
+    return lambda pictures: network((losses.resized(pictures, size) + 1) * 127.5)
 
 
 class AnyResRecipe(Recipe):
@@ -93,10 +96,10 @@ class AnyResRecipe(Recipe):
         points = batch.target_points.repeat(len(DIVISORS), 1, 1)
         real, fake = self.scores(batch.target, batch.target_points), self.scores(made.detach(), points)
         critic = losses.lsgan(real, True) + losses.lsgan(fake, False)
-        self.optimisers.descend("critics", critic)
+        self.optimisers.descend(critic, "critics")
         terms = self.terms(made, batch.target)
         terms["GAN"] = self.options.weight_gan * losses.lsgan(self.scores(made, points), True)
-        self.optimisers.descend("generator", torch.stack(list(terms.values())).sum())
+        self.optimisers.descend(torch.stack(list(terms.values())).sum(), "generator")
         return {"D": critic.item(), **{name: term.item() for name, term in terms.items()}}
 
     def validation_loss(self, batch: Batch) -> Tensor:
@@ -107,18 +110,19 @@ class AnyResRecipe(Recipe):
         """Full resolution."""
         return self.generator(batch.source)
 
+    def products(self) -> dict[str, nn.Module]:
+        """The generator."""
+        return {"weights": self.generator}
+
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=128, batch=4, rate=2e-4, enlarge=1.0)
+    parser = command_line(__doc__, size=128, batch=4, rate=2e-4, augmentation=Augmentation(centred=True, sharpness=1.0))
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--critic-width", type=int, default=64)
     parser.add_argument("--perceptual", type=Path, help="VGG-19 state dict (features.N.weight, .bias)")
     parser.add_argument("--attributes", type=Path, nargs="*", default=[], help="ONNX attribute scorers")
-    parser.add_argument(
-        "--parts", type=lambda text: [[int(i) for i in part.split(",")] for part in text.split(";")], default="0;1;2;3,4",
-        help="landmark numbers of left eye; right eye; nose; mouth",
-    )
+    add_parts(parser)
     for name, weight in (("gan", 1.0), ("cond", 100.0), ("perceptual", 10.0), ("identity", 10.0), ("attributes", 1.0)):
         parser.add_argument(f"--weight-{name}", type=float, default=weight)
     run(AnyResRecipe, parser.parse_args())

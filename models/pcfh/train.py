@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 import torch
 from meetmid.models.recipes import domain_losses, losses
+from meetmid.models.recipes.batches import Batch
+from meetmid.models.recipes.pool import Pool
 from meetmid.models.recipes.regions import part_centres
-from meetmid.models.recipes.running import command_line, run
-from meetmid.models.recipes.translation import Batch, Optimisers, Recipe
-from torch import Tensor
+from meetmid.models.recipes.running import add_parts, command_line, run
+from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import Tensor, nn
 
 from meetmid.networks.cyclegan import PatchDiscriminator, ResNetGenerator
 from meetmid.networks.pcfh import PCFHGenerator, crop
@@ -35,6 +37,7 @@ class PCFHRecipe(Recipe):
         self.generator = PCFHGenerator(options.size, options.fuse, width=options.width, blocks=options.blocks)
         self.back = ResNetGenerator(options.blocks, width=options.width)
         self.critic = PatchDiscriminator(width=options.critic_width)
+        self.pool = Pool(options.pool if options.adversary == "lsgan" else 0, (3, options.size, options.size))
         self.attention = AttentionMap(6 if options.attend_both else 3, options.critic_width)
         self.information = InformationCritic(width=options.critic_width)
         both = [*self.generator.parameters(), *self.back.parameters()]
@@ -76,17 +79,17 @@ class PCFHRecipe(Recipe):
         options = self.options
         terms, made, warped = self.terms(batch)
         fake = made.detach()
-        real, scores = self.critic(batch.target), self.critic(fake)
+        real, scores = self.critic(batch.target), self.critic(self.pool(fake))
         if options.adversary == "wgan":
             mix = torch.rand(len(fake), 1, 1, 1, device=fake.device)
             critic = losses.wgan_critic(real, scores) + 10 * losses.gradient_penalty(self.critic, batch.target, fake, mix)
         else:
             critic = losses.lsgan(real, True) + losses.lsgan(scores, False)
-        self.optimisers.descend("critic", critic)
+        self.optimisers.descend(critic, "critic")
         attended = domain_losses.attention_loss(self.attend(warped, fake), fake, warped)
-        self.optimisers.descend("attention", attended)
+        self.optimisers.descend(attended, "attention")
         known = [domain_losses.information(self.information, fake, other) for other in (batch.source, batch.target)]
-        self.optimisers.descend("information", -torch.stack(known).sum())
+        self.optimisers.descend(-torch.stack(known).sum(), "information")
         with torch.no_grad():
             for parameter in self.information.parameters():
                 parameter.clamp_(-options.clip, options.clip)
@@ -96,7 +99,7 @@ class PCFHRecipe(Recipe):
             self.information, made, batch.source, batch.target, options.information_sign
         )
         terms["ad"] = options.weight_gan * terms["ad"]
-        self.optimisers.descend("generators", torch.stack(list(terms.values())).sum())
+        self.optimisers.descend(torch.stack(list(terms.values())).sum(), "generators")
         return {"D": critic.item(), "A": attended.item(), **{name: term.item() for name, term in terms.items()}}
 
     def validation_loss(self, batch: Batch) -> Tensor:
@@ -107,23 +110,25 @@ class PCFHRecipe(Recipe):
         """The generated picture."""
         return self.generate(batch)[0]
 
+    def products(self) -> dict[str, nn.Module]:
+        """The generator."""
+        return {"weights": self.generator}
+
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=256, batch=2, rate=2e-4, enlarge=1.0)
+    parser = command_line(__doc__, size=256, batch=2, rate=2e-4)
     parser.add_argument("--fuse", choices=("max", "concat"), default="max")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)
     parser.add_argument("--critic-width", type=int, default=64)
     parser.add_argument("--adversary", choices=("wgan", "lsgan"), default="wgan")
+    parser.add_argument("--pool", type=int, default=50, help="earlier pictures kept for the critic of --adversary lsgan")
     parser.add_argument("--attend-both", action="store_true", help="the attention map also sees the generated picture")
     parser.add_argument("--clip", type=float, default=0.01, help="bound of the information critic's weights")
     parser.add_argument("--information-sign", choices=("intended", "printed"), default="intended")
     parser.add_argument("--luminance-reduction", choices=("mean", "sum"), default="mean")
-    parser.add_argument(
-        "--parts", type=lambda text: [[int(i) for i in part.split(",")] for part in text.split(";")], default="0;1;2;3,4",
-        help="landmark numbers of left eye; right eye; nose; mouth",
-    )
+    add_parts(parser)
     for name, weight in (
         ("gan", 1.0), ("rec", 2.5e-5), ("identity", 0.002), ("luminance", 0.1), ("warping", 2.5e-5), ("information", 0.1),
         ("local", 1.0),

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import cv2
 import torch
-from meetmid.models.recipes.identity import FrozenMatcher, OnnxNetwork, load_matcher
+from meetmid.models.recipes.batches import Augmentation
+from meetmid.models.recipes.identity import FrozenMatcher, converted, load_matcher
 from meetmid.models.recipes.pairs import Pairs, read_pairs, read_unpaired, simulated, split_people
+from meetmid.models.recipes.regions import FIVE_POINTS
 from meetmid.models.recipes.translation import PROOF, Recipe, fit
 from torch import Tensor
 
@@ -21,8 +23,16 @@ SHIPPED = Path(__file__).parents[1] / "midface_s"
 ROOT = Path(__file__).parents[2]
 
 
-def command_line(description: str, *, size: int, batch: int, rate: float, enlarge: float) -> argparse.ArgumentParser:
+def numbers(text: str) -> list[int]:
+    """An option of whole numbers between commas."""
+    return [int(number) for number in text.split(",") if number]
+
+
+def command_line(
+    description: str, *, size: int, batch: int, rate: float, steps: int = 20000, augmentation: Augmentation | None = None
+) -> argparse.ArgumentParser:
     """The options that every translating recipe has; defaults are the family's published or chosen ones."""
+    changes = augmentation or Augmentation()
     parser = argparse.ArgumentParser(
         description=f"{description}\n\nWithout --source and --target it trains on {PROOF}.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -44,15 +54,31 @@ def command_line(description: str, *, size: int, batch: int, rate: float, enlarg
         "--witness", type=Path, help="ONNX matcher (raw RGB, 112 px) that no loss sees and that figures are repeated with"
     )
     parser.add_argument("--size", type=int, default=size)
-    parser.add_argument("--steps", type=int, default=20000)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=rate, help="learning rate of the optimisers")
-    parser.add_argument("--enlarge", type=float, default=enlarge, help="enlargement before the random crop")
+    parser.add_argument("--enlarge", type=float, default=changes.enlarge, help="enlargement before the crop")
+    parser.add_argument("--crop", choices=("random", "centre"), default="centre" if changes.centred else "random")
+    parser.add_argument("--rotation", type=float, default=changes.rotation, help="degrees of random rotation either way")
+    parser.add_argument("--contrast", type=float, default=changes.contrast, help="random contrast and brightness, a share")
+    parser.add_argument("--sharpness", type=float, default=changes.sharpness, help="random sharpness of the sources, a share")
+    parser.add_argument(
+        "--mirror", type=numbers, default=list(changes.mirror),
+        help="numbers of the landmarks in a mirrored picture (default those of five points), '' for no mirroring",
+    )
     parser.add_argument("--every", type=int, default=100, help="steps between log lines and checkpoints")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     return parser
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """The option of recipes that look at parts of the face."""
+    parser.add_argument(
+        "--parts", type=lambda text: [numbers(part) for part in text.split(";")], default=FIVE_POINTS,
+        help="landmark numbers of left eye; right eye; nose; mouth (default: of five points, 0;1;2;3,4)",
+    )
 
 
 def load_parts(options: argparse.Namespace, spectrum: str) -> tuple[Pairs, Pairs]:
@@ -76,7 +102,8 @@ def load_parts(options: argparse.Namespace, spectrum: str) -> tuple[Pairs, Pairs
 def witness(path: Path) -> FrozenMatcher:
     """A second matcher, to see whether a translation pleases only the matcher it was trained with."""
     contract = CONTRACTS["arcface-raw"]
-    return FrozenMatcher(OnnxNetwork(path), ModelCard(path.stem, "matcher", path, file_sha256(path), "", contract))
+    network = converted(path, (3, *contract.size), 255.0)
+    return FrozenMatcher(network, ModelCard(path.stem, "matcher", path, file_sha256(path), "", contract))
 
 
 def run(build: Callable[[argparse.Namespace, Callable[[Tensor], Tensor]], Recipe], options: argparse.Namespace) -> None:

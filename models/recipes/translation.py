@@ -10,13 +10,13 @@ import argparse
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from meetmid.models.recipes.batches import Augmentation, Batch, make_batch
 from meetmid.models.recipes.pairs import Pairs
 from meetmid.models.recipes.training import load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
@@ -25,19 +25,7 @@ from torch.nn import functional
 
 from meetmid.sheets import contact_sheet
 
-MIRRORED = (1, 0, 2, 4, 3)
-"""Where each of the five landmarks goes in a mirrored picture."""
 PROOF = "simulated spectra: a functional proof, not the papers' result"
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Pictures (N, 3, size, size) in [-1, 1] of both spectra, and their landmarks (N, K, 2) in pixels."""
-
-    source: Tensor
-    target: Tensor
-    source_points: Tensor
-    target_points: Tensor
 
 
 class Optimisers(dict[str, torch.optim.Optimizer]):
@@ -52,11 +40,13 @@ class Optimisers(dict[str, torch.optim.Optimizer]):
         for name, optimiser in self.items():
             optimiser.load_state_dict(state[name])
 
-    def descend(self, name: str, loss: Tensor) -> None:
-        """One step of one optimiser down ``loss``; other parameters keep their gradients out of it."""
-        self[name].zero_grad()
+    def descend(self, loss: Tensor, *names: str) -> None:
+        """One step of the named optimisers down ``loss``; other parameters keep their gradients out of it."""
+        for name in names:
+            self[name].zero_grad()
         loss.backward()
-        self[name].step()
+        for name in names:
+            self[name].step()
 
 
 class Recipe(nn.Module):
@@ -82,36 +72,17 @@ class Recipe(nn.Module):
         """The source pictures as the target spectrum, (N, 3, size, size) in [-1, 1]."""
         raise NotImplementedError
 
+    def products(self) -> dict[str, nn.Module]:
+        """The networks that are exported in the end, by the names of their files."""
+        raise NotImplementedError
+
+    def maps(self, batch: Batch) -> dict[str, Tensor]:
+        """Attention maps (N, 1, h, w) for the sample sheet, by what is written under them."""
+        return {}
+
     def templates(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> Tensor:
         """Templates of the translated sources."""
         return match(self.translate(batch))
-
-
-def make_batch(pairs: Pairs, index: NDArray[np.int64], device: str) -> Batch:
-    """The pairs of ``index``."""
-    first, second = pairs.source.take(index), pairs.target.take(index)
-    pictures = [
-        torch.from_numpy(p.pictures.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1).to(device) for p in (first, second)
-    ]
-    points = [torch.from_numpy(p.points).to(device) for p in (first, second)]
-    return Batch(*pictures, *points)
-
-
-def augmented(batch: Batch, rng: np.random.Generator, enlarge: float) -> Batch:
-    """The batch enlarged by ``enlarge``, cropped at one random place and, with five landmarks, half of the time mirrored."""
-    size = batch.source.shape[-1]
-    big = round(size * enlarge)
-    x, y = (int(v) for v in rng.integers(0, big - size + 1, 2))
-    shift = torch.tensor([x, y], dtype=torch.float32, device=batch.source.device)
-    pictures = [
-        functional.interpolate(p, size=(big, big), mode="bicubic", align_corners=False)[..., y : y + size, x : x + size]
-        for p in (batch.source, batch.target)
-    ] if big > size else [batch.source, batch.target]
-    points = [(p + 0.5) * (big / size) - 0.5 - shift for p in (batch.source_points, batch.target_points)]
-    if rng.random() < 0.5 and points[0].shape[1] == len(MIRRORED):
-        pictures = [p.flip(3) for p in pictures]
-        points = [p[:, list(MIRRORED)] * p.new_tensor([-1, 1]) + p.new_tensor([size - 1, 0]) for p in points]
-    return Batch(*(p.clamp(-1, 1) for p in pictures), *points)
 
 
 def area_under_curve(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> float:
@@ -121,20 +92,27 @@ def area_under_curve(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> f
     return float((below + not_above).mean() / 2 / len(other))
 
 
-def matching_auc(probes: NDArray[np.float64], gallery: NDArray[np.float64], people: list[str]) -> float:
-    """AUC over all probe x gallery cosines but those of a picture with its own pair."""
+def cosines(probes: NDArray[np.float64], gallery: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Templates (P, D) and (G, D) to their cosines (P, G)."""
     unit = [t / np.linalg.norm(t, axis=1, keepdims=True) for t in (probes, gallery)]
+    scores: NDArray[np.float64] = unit[0] @ unit[1].T
+    return scores
+
+
+def matching_auc(scores: NDArray[np.float64], people: list[str]) -> float:
+    """AUC over all probe x gallery scores but those of a picture with its own pair."""
     names = np.array(people)
     pairs = ~np.eye(len(names), dtype=bool)
     mated = names[:, None] == names[None]
-    return area_under_curve((unit[0] @ unit[1].T)[pairs], mated[pairs])
+    return area_under_curve(scores[pairs], mated[pairs])
 
 
 @torch.no_grad()
 def evaluate(
     recipe: Recipe, pairs: Pairs, matchers: dict[str, Callable[[Tensor], Tensor]], device: str, batch: int = 16
 ) -> dict[str, float]:
-    """Validation loss, and per matcher the AUC of untranslated and of translated sources against the targets' templates."""
+    """Validation loss, and per matcher the AUC of sources against the targets' templates: untranslated, translated, and fused
+    by the mean of both cosines, which is how PCFH matches (networks.md section 7.4)."""
     recipe.eval()
     losses, templates = [], {name: ([], [], []) for name in matchers}  # type: ignore[var-annotated]
     for start in range(0, len(pairs), batch):
@@ -152,25 +130,38 @@ def evaluate(
     figures = {"loss": float(np.mean(losses))}
     for name, kinds in templates.items():
         gallery, plain, translated = (np.concatenate(kind) for kind in kinds)
-        figures[f"{name}_untranslated"] = matching_auc(plain, gallery, pairs.source.people)
-        figures[f"{name}_translated"] = matching_auc(translated, gallery, pairs.source.people)
+        scores = {"untranslated": cosines(plain, gallery), "translated": cosines(translated, gallery)}
+        scores["fused"] = (scores["untranslated"] + scores["translated"]) / 2
+        figures |= {f"{name}_{kind}": matching_auc(values, pairs.source.people) for kind, values in scores.items()}
     return figures
 
 
 def sample_sheet(recipe: Recipe, pairs: Pairs, path: Path, device: str) -> None:
-    """Source, translation and target of up to six validation pairs."""
+    """Source, translation, attention maps and target of up to six validation pairs, a row each."""
     recipe.eval()
     part = make_batch(pairs, np.arange(min(6, len(pairs))), device)
     with torch.no_grad():
         made = recipe.translate(part).clamp(-1, 1)
+        maps = {name: _displayed(values, part.source.shape[-1]) for name, values in recipe.maps(part).items()}
     recipe.train()
-    shown, labels = [], []
-    for k, person in enumerate(pairs.source.people[: len(made)]):
-        for name, picture in (("source", part.source[k]), ("translated", made[k]), ("target", part.target[k])):
-            shown.append((picture.permute(1, 2, 0).cpu().numpy() * 127.5 + 127.5).round().astype(np.uint8))
-            labels.append(f"{name} {person}")
-    sheet = contact_sheet(shown, labels, title=PROOF, columns=6, synthetic=[label.startswith("tr") for label in labels])
+    columns = {"source": part.source, "translated": made, **maps, "target": part.target}
+    rows = [
+        ((picture[k].permute(1, 2, 0).cpu().numpy() * 127.5 + 127.5).round().astype(np.uint8), name, person)
+        for k, person in enumerate(pairs.source.people[: len(made)]) for name, picture in columns.items()
+    ]
+    sheet = contact_sheet(
+        [picture for picture, _, _ in rows], [f"{name} {person}" for _, name, person in rows], title=PROOF,
+        columns=len(columns), synthetic=[name == "translated" for _, name, _ in rows],
+    )
     cv2.imwrite(str(path), sheet[..., ::-1])
+
+
+def _displayed(maps: Tensor, size: int) -> Tensor:
+    """Maps (N, 1, h, w) from their smallest to their largest value, as grey pictures in [-1, 1] (networks.md section 6.2)."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    unit = (maps - low) / (high - low).clamp(min=1e-12)
+    large = functional.interpolate(unit, size=(size, size), mode="bilinear", align_corners=False)
+    return (2 * large - 1).expand(-1, 3, -1, -1)
 
 
 def fit(
@@ -179,7 +170,8 @@ def fit(
 ) -> dict[str, Any]:
     """Train (or go on training) for ``options.steps``; log, checkpoint, sheet and figures lie in ``options.out``.
 
-    Batches and noise depend on the seed and the step alone, so an interrupted run ends at the same bits.
+    The weights that ``meetmid export`` takes are written there in the end. Batches and noise depend on the seed and
+    the step alone, so an interrupted run ends at the same bits.
     """
     log = logger(options.out)
     recipe.to(options.device).train()
@@ -192,12 +184,13 @@ def fit(
         kept.write_text(json.dumps(figures), encoding="utf-8")
     log.info("%s; before: %s", PROOF, figures["before"])
     begun = time.monotonic()
+    augmentation = Augmentation.of(options)
     peaks = {name: optimiser.defaults["lr"] for name, optimiser in recipe.optimisers.items()}
     for at in range(step, options.steps):
         rng = np.random.default_rng((options.seed, at))
         torch.manual_seed(options.seed * 1_000_003 + at)
         index = rng.choice(len(training), min(options.batch, len(training)), replace=False)
-        batch = augmented(make_batch(training, index, options.device), rng, options.enlarge)
+        batch = augmentation(make_batch(training, index, options.device), rng)
         share = min(1.0, 2 * (1 - at / options.steps)) if recipe.decays else 1.0
         for name, optimiser in recipe.optimisers.items():
             for group in optimiser.param_groups:
@@ -213,6 +206,8 @@ def fit(
             begun = time.monotonic()
             kept.write_text(json.dumps(figures), encoding="utf-8")
             sample_sheet(recipe, validation, options.out / "samples.png", options.device)
+    for name, network in recipe.products().items():
+        torch.save(network.state_dict(), options.out / f"{name}.pt")
     figures |= {
         "after": evaluate(recipe, validation, matchers, options.device), "steps": options.steps,
         "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),

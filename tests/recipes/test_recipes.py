@@ -14,10 +14,17 @@ pytest.importorskip("torch", reason="the training recipes need torch (extra: exp
 
 import torch
 from meetmid.models.recipes import pairs, spectra
+from meetmid.models.recipes.batches import Augmentation, Batch, smoothed
+from meetmid.models.recipes.perceptual import VGG19Features
+from meetmid.models.recipes.pool import Pool
 from meetmid.models.recipes.regions import part_centres, region_labels
-from meetmid.models.recipes.translation import Batch, area_under_curve, augmented
+from meetmid.models.recipes.translation import area_under_curve
+
+from meetmid.exporting.checkpoints import load_checkpoint
+from meetmid.exporting.recognition import recognise
 
 MODELS = Path(pairs.__file__).parents[1]
+EXPORTED = {"anyres": "anyres", "aggan": "aggan", "pcfh": "pcfh", "rim_fhn": "rim-fhn", "rim_hrn": "rim-hrn"}
 RECIPES = {
     "anyres": ("anyres", 64, ["--widths", "16", "16", "16", "--critic-width", "4"]),
     "aggan": ("aggan", 64, ["--width", "4", "--critic-width", "4", "--blocks", "1", "--layers", "5", "4"]),
@@ -29,6 +36,8 @@ RECIPES = {
         "pcfh", 144, ["--width", "4", "--critic-width", "4", "--blocks", "1", "--adversary", "lsgan", "--attend-both"]
     ),
     "rim_fhn": ("rim_fhn", 64, ["--width", "4", "--embedding", "8"]),
+    "pcfh-pool": ("pcfh", 144, ["--width", "4", "--critic-width", "4", "--blocks", "1", "--adversary", "lsgan", "--pool", "2"]),
+    "rim_joint": ("rim_joint", 64, ["--embedding", "8"]),
     "rim_hrn": ("rim_hrn", 64, ["--blocks", "1", "1", "1", "1", "--widths", "32", "64", "128", "256", "--length", "256"]),
 }
 
@@ -50,21 +59,21 @@ def folders(tmp_path: Path, face) -> tuple[Path, Path]:
 
 
 def train(
-    monkeypatch: pytest.MonkeyPatch, recipe: str, folders: tuple[Path, Path], matcher: Path, out: Path, steps: int
+    monkeypatch: pytest.MonkeyPatch, recipe: str, folders: tuple[Path, Path], matcher: Path, out: Path, steps: int, *more: str
 ) -> dict:
     family, size, options = RECIPES[recipe]
-    if family != "rim_hrn":
+    if family not in ("rim_hrn", "rim_joint"):
         options = [*options, "--matcher", str(matcher)]
     arguments = [
         "--out", str(out), "--source", str(folders[0]), "--target", str(folders[1]), "--validation-share", "0.4",
-        "--size", str(size), "--batch", "2", "--every", "1", "--steps", str(steps), *options,
+        "--size", str(size), "--batch", "2", "--every", "1", "--steps", str(steps), *options, *more,
     ]
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     runpy.run_path(str(MODELS / family / "train.py"), run_name="__main__")
     return torch.load(out / "checkpoint.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", sorted(RECIPES.keys() - {"rim_joint"}))
 def test_a_recipe_resumes_to_the_same_bits(
     recipe: str, folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +89,67 @@ def test_a_recipe_resumes_to_the_same_bits(
     sheet = cv2.imread(str(tmp_path / "whole" / "samples.png"))
     assert sheet.std() > 1
     assert "not the papers' result" in (tmp_path / "whole" / "train.log").read_text(encoding="utf-8")
+    known = recognise(load_checkpoint(tmp_path / "whole" / "weights.pt"))
+    assert known.family.name == EXPORTED[RECIPES[recipe][0]]
+
+
+def test_rim_trains_part_by_part_and_then_together(
+    folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go(recipe: str, *more: str) -> dict:
+        return train(monkeypatch, recipe, folders, tiny.path.parent, tmp_path / recipe, 1, *more)
+
+    go("rim_fhn")
+    fhn, hrn = tmp_path / "rim_fhn" / "weights.pt", tmp_path / "rim_hrn" / "weights.pt"
+    go("rim_hrn", "--fhn", str(fhn))
+    state = go("rim_joint", "--fhn", str(fhn), "--hrn", str(hrn))["model"]
+    for part, start in (("fhn", fhn), ("hrn", hrn)):
+        before, after = (torch.load(path, weights_only=True) for path in (start, tmp_path / "rim_joint" / f"{part}.pt"))
+        assert before.keys() == after.keys()
+        assert all(not torch.equal(before[k], after[k]) for k in before if k.endswith("conv1.weight")), part
+        assert recognise(load_checkpoint(tmp_path / "rim_joint" / f"{part}.pt")).family.name == f"rim-{part}"
+    assert any(name.startswith("fhn.critic") for name in state)
+
+
+def test_hrn_sees_what_fhn_makes(folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(monkeypatch, "rim_fhn", folders, tiny.path.parent, tmp_path / "fhn", 1)
+    plain = train(monkeypatch, "rim_hrn", folders, tiny.path.parent, tmp_path / "plain", 1)
+    lifted = train(
+        monkeypatch, "rim_hrn", folders, tiny.path.parent, tmp_path / "lifted", 1, "--fhn", str(tmp_path / "fhn" / "weights.pt")
+    )
+    key = "hrn.student.conv1.weight"
+    assert not torch.equal(plain["model"][key], lifted["model"][key])
+
+
+def test_anyres_takes_vgg_and_attribute_scorers(
+    folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    vgg = VGG19Features()
+    torch.save({**vgg.state_dict(), "classifier.0.weight": torch.zeros(2, 2)}, tmp_path / "vgg.pth")
+    train(
+        monkeypatch, "anyres", folders, tiny.path.parent, tmp_path / "run", 1, "--perceptual", str(tmp_path / "vgg.pth"),
+        "--attributes", str(MODELS / "midface_s" / "model.onnx"),
+    )
+    log = (tmp_path / "run" / "train.log").read_text(encoding="utf-8")
+    terms = dict(zip(words := log.split("step 1 ")[1].split()[:12], words[1:], strict=False))
+    assert float(terms["A"]) > 0
+    assert float(terms["P"]) > 0
+
+
+def test_aggans_sheet_shows_where_its_networks_look(
+    folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    def sheet(pictures, labels, **_: object) -> np.ndarray:
+        shown.extend(label.rsplit(" ", 1)[0] for label in labels)
+        assert all(p.std() > 0 for p, label in zip(pictures, labels, strict=True) if "attends" in label)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr("meetmid.models.recipes.translation.contact_sheet", sheet)
+    train(monkeypatch, "aggan", folders, tiny.path.parent, tmp_path / "run", 1)
+    assert list(dict.fromkeys(shown)) == ["source", "translated", "G attends", "D1 attends", "D2 attends", "target"]
 
 
 @pytest.mark.parametrize("spectrum", spectra.SPECTRA)
@@ -118,17 +188,84 @@ def test_landmarks_of_a_folder_scale_with_its_pictures(folders: tuple[Path, Path
 
 
 def test_augmentation_moves_landmarks_with_the_picture() -> None:
-    points = torch.tensor([[[20.0, 22.0], [40.0, 22.0], [30.0, 34.0], [22.0, 45.0], [38.0, 45.0]]])
+    points = torch.tensor([[[20.0, 22.0], [40.0, 22.0], [30.0, 34.0], [22.0, 45.0], [38.0, 45.0]]]).repeat(6, 1, 1)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    for seed in range(6):
-        for k in range(5):
-            spot = torch.exp(-((x - points[0, k, 0]) ** 2 + (y - points[0, k, 1]) ** 2) / 18) * 2 - 1
-            picture = spot.expand(1, 3, 64, 64)
-            moved = augmented(Batch(picture, picture, points, points), np.random.default_rng(seed), 1.2)
-            at = divmod(int(moved.source[0, 0].argmax()), 64)
-            distances = (moved.source_points[0] - torch.tensor([float(at[1]), float(at[0])])).norm(dim=1)
+    change = Augmentation(enlarge=1.2, rotation=10.0)
+    mirrored = []
+    for k in range(5):
+        spot = torch.exp(-((x - points[0, k, 0]) ** 2 + (y - points[0, k, 1]) ** 2) / 18) * 2 - 1
+        pictures = spot.expand(6, 3, 64, 64)
+        moved = change(Batch(pictures, pictures, points, points), np.random.default_rng(5))
+        for n in range(6):
+            at = divmod(int(moved.source[n, 0].argmax()), 64)
+            distances = (moved.source_points[n] - torch.tensor([float(at[1]), float(at[0])])).norm(dim=1)
             assert distances.min() < 1.0
             assert int(distances.argmin()) in (k, (1, 0, 2, 4, 3)[k])
+            if k == 0:
+                mirrored.append(int(distances.argmin()) == 1)
+    assert any(mirrored)
+    assert not all(mirrored)
+
+
+def test_a_change_of_nothing_and_a_mirror_keep_the_bits_of_geometry() -> None:
+    pictures = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    points = torch.rand(8, 5, 2) * 15
+    batch = Batch(pictures, pictures.flip(0), points, points)
+    same = Augmentation(mirror=())(batch, np.random.default_rng(0))
+    assert torch.allclose(same.source, pictures, atol=1e-5)
+    assert torch.allclose(same.source_points, points, atol=1e-5)
+    mirrored = Augmentation()(batch, np.random.default_rng(0))
+    kinds = set()
+    for n in range(8):
+        plain = torch.allclose(mirrored.target[n], batch.target[n], atol=1e-5)
+        kinds.add(plain)
+        assert plain or torch.allclose(mirrored.target[n], batch.target[n].flip(2), atol=1e-5)
+        if not plain:
+            wanted = points[n, [1, 0, 2, 4, 3]] * torch.tensor([-1.0, 1.0]) + torch.tensor([15.0, 0.0])
+            assert torch.allclose(mirrored.target_points[n], wanted, atol=1e-4)
+    assert kinds == {True, False}
+    with pytest.raises(ValueError, match="expects the order of 4 landmarks, got 5"):
+        Augmentation()(Batch(pictures, pictures, points[:, :4], points[:, :4]), np.random.default_rng(0))
+
+
+def test_tones_change_together_and_only_sources_sharpen() -> None:
+    pictures = torch.rand(16, 3, 12, 12, generator=torch.Generator().manual_seed(2)) - 0.5
+    batch = Batch(pictures, pictures, torch.zeros(16, 0, 2), torch.zeros(16, 0, 2))
+    toned = Augmentation(mirror=(), contrast=0.2)(batch, np.random.default_rng(3))
+    assert torch.allclose(toned.source, toned.target, atol=1e-6)
+    spread = toned.target.std((1, 2, 3)) / pictures.std((1, 2, 3))
+    assert (spread > 0.79).all()
+    assert (spread < 1.21).all()
+    assert spread.std() > 0.05
+    sharp = Augmentation(mirror=(), sharpness=1.0)(batch, np.random.default_rng(3))
+    assert torch.allclose(sharp.target, pictures, atol=1e-5)
+    detail = (pictures - smoothed(pictures)).flatten(1)
+    factor = ((sharp.source - pictures).flatten(1) * detail).sum(1) / detail.square().sum(1)
+    assert (factor.abs() < 1e-3).any()
+    assert (factor > 0.1).any()
+    assert (factor < -0.1).any()
+    assert (factor.abs() <= 1.001).all()
+
+
+def test_smoothing_is_pillows() -> None:
+    from PIL import Image, ImageFilter
+
+    grey = np.random.default_rng(0).integers(0, 256, (20, 20)).astype(np.uint8)
+    wanted = np.asarray(Image.fromarray(grey).filter(ImageFilter.SMOOTH), np.float32)
+    ours = smoothed(torch.from_numpy(grey.astype(np.float32)).expand(1, 3, 20, 20))[0, 0].numpy()
+    assert np.abs(ours - wanted)[1:-1, 1:-1].max() <= 0.51
+
+
+def test_a_pool_gives_back_earlier_pictures() -> None:
+    torch.manual_seed(0)
+    pool = Pool(4, (1,))
+    assert torch.equal(pool(torch.arange(4.0)[:, None]), torch.arange(4.0)[:, None])
+    given = torch.cat([pool(torch.full((1, 1), float(k))) for k in range(4, 60)])
+    new = (given[:, 0] == torch.arange(4, 60)).float().mean()
+    assert 0.25 < new < 0.75
+    earlier = given[:, 0][given[:, 0] != torch.arange(4, 60)].tolist()
+    assert len(set(earlier)) == len(earlier), "a picture that was given back has left the pool"
+    assert torch.equal(Pool(0, (1,))(given), given)
 
 
 def test_area_under_the_curve_counts_pairs() -> None:
