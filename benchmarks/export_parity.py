@@ -25,7 +25,7 @@ from meetmid.export import export_onnx
 from meetmid.networks import baselines, cyclegan, evolve, iresnet, lightcnn, mobilefacenet, pcfh, rim, rim_recognition
 from meetmid.networks.aggan import AGGAN
 from meetmid.networks.anyres import AnyRes
-from meetmid.networks.edsr import EDSR, GatedEDSR, TanhEDSR, large_edsr
+from meetmid.networks.edsr import EDSR, GatedEDSR, MeanShift, TanhEDSR, large_edsr
 from meetmid.runtime.sessions import Network
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -45,13 +45,16 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def randomise(network: nn.Module) -> nn.Module:
-    """Statistics and slopes away from their start values, so that the comparison is not vacuous."""
+    """Statistics and slopes away from their start values, and weights that keep the signal through deep networks, so that the
+    comparison is not vacuous."""
     with torch.no_grad():
         for name, value in network.named_buffers():
             if name.endswith(("running_mean", "running_var")):
-                value.uniform_(0.8, 1.2)
+                value.uniform_(*((-0.1, 0.1) if name.endswith("mean") else (0.5, 1.5)))
         for module in network.modules():
-            if isinstance(module, nn.PReLU):
+            if isinstance(module, nn.Conv2d | nn.Linear) and not isinstance(module, MeanShift):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+            elif isinstance(module, nn.PReLU):
                 module.weight.uniform_(0.1, 0.4)
     return network
 
