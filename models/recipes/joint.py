@@ -17,6 +17,7 @@ class JointRecipe(Recipe):
     """Both recipes on one batch; the gradients of student and assistant go on into FHN through its picture."""
 
     spectrum = "low-resolution"
+    embeds = True
 
     def __init__(self, options: argparse.Namespace, match: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

@@ -57,6 +57,7 @@ class HRNRecipe(Recipe):
     """Student and assistant; teacher and FHN are frozen and stay out of the checkpoint."""
 
     spectrum = "low-resolution"
+    embeds = True
 
     def __init__(
         self, options: argparse.Namespace, match: Callable[[Tensor], Tensor], hrn: HRN | None = None

@@ -116,6 +116,8 @@ def run(build: Callable[[argparse.Namespace, Callable[[Tensor], Tensor]], Recipe
         matchers = {"auc": load_matcher(options.matcher).to(options.device)}
         recipe = build(options, matchers["auc"].forward)
         training, validation = load_parts(options, recipe.spectrum)
+        if options.witness is not None and recipe.embeds:
+            raise ValueError("--witness judges translated pictures; this recipe's result is templates of its teacher's space")
         if options.witness is not None:
             matchers["witness"] = witness(options.witness).to(options.device)
         if len(set(validation.source.people)) == len(validation):

@@ -52,11 +52,13 @@ class Optimisers(dict[str, torch.optim.Optimizer]):
 class Recipe(nn.Module):
     """The networks of a family, how one batch trains them, and what they make of a source picture.
 
-    ``decays``: the rates fall linearly to zero in the second half of the steps; else they stay.
+    ``decays``: the rates fall linearly to zero in the second half of the steps; else they stay. ``embeds``: it ends in
+    templates of its teacher's space, not in pictures that any matcher could judge.
     """
 
     spectrum = "thermal"
     decays = True
+    embeds = False
     optimisers: Optimisers
     match: Callable[[Tensor], Tensor]
 

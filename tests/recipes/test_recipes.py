@@ -121,6 +121,11 @@ def test_hrn_sees_what_fhn_makes(folders: tuple[Path, Path], tiny, tmp_path: Pat
     assert not torch.equal(plain["model"][key], lifted["model"][key])
 
 
+def test_a_witness_cannot_judge_templates(folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(SystemExit, match="judges translated pictures"):
+        train(monkeypatch, "rim_hrn", folders, tiny.path.parent, tmp_path / "run", 1, "--witness", str(tiny.path))
+
+
 def test_anyres_takes_vgg_and_attribute_scorers(
     folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
