@@ -115,13 +115,17 @@ def student_loss(teacher: Tensor, student: Tensor, reduction: Reduction = "mean"
 
 
 def assistant_loss(
-    teacher: Sequence[Tensor], student: Sequence[Tensor], assistant: Sequence[Tensor], reduction: Reduction = "mean"
+    teacher: Sequence[Tensor], student: Sequence[Tensor], assistant: Sequence[Tensor], reduction: Reduction = "mean", *,
+    student_learns: bool = False,
 ) -> Tensor:
     """RIM's L_thetaA: sum_k |(f_T^k - f_S^k) - f_A^k|^2 over all blocks.
 
-    The paper does not say whether the student learns from it: teacher and student carry no gradient (networks.md section 8.4).
+    The paper does not say whether the student learns from it: without ``student_learns`` neither teacher nor student carries
+    a gradient (networks.md section 8.4). Then the student's maps before the last one are free, and since all maps end in a
+    ReLU, the assistant cannot take back what the student has too much of.
     """
     terms = [
-        l2(a, (t - s).detach(), reduction) for t, s, a in zip(teacher, student, assistant, strict=True)
+        l2(s + a if student_learns else s.detach() + a, t.detach(), reduction)
+        for t, s, a in zip(teacher, student, assistant, strict=True)
     ]
     return torch.stack(terms).sum()

@@ -92,11 +92,13 @@ class HRNRecipe(Recipe):
         of_student = sum(domain_losses.student_loss(t, s) for t, s in zip(teacher[-2:], student[-2:], strict=True))
         return {
             "S": self.options.weight_student * of_student,
-            "A": self.options.weight_assistant * domain_losses.assistant_loss(teacher, student, assistant),
+            "A": self.options.weight_assistant * domain_losses.assistant_loss(
+                teacher, student, assistant, student_learns=self.options.student_learns_residual
+            ),
         }
 
     def update(self, batch: Batch) -> dict[str, float]:
-        """Student and assistant; the residual of both carries no gradient to the student."""
+        """Student and assistant."""
         terms = self.terms(self.translate(batch), batch.target)
         self.optimisers.descend(torch.stack(list(terms.values())).sum(), "student", "assistant")
         return {name: term.item() for name, term in terms.items()}
@@ -122,5 +124,8 @@ class HRNRecipe(Recipe):
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of HRN's teacher and losses."""
     parser.add_argument("--teacher", type=Path, help="face.evoLVe IR-50 state dict")
+    parser.add_argument(
+        "--student-learns-residual", action="store_true", help="L_thetaA also reaches the student (the paper does not say)"
+    )
     for name, weight in (("student", 1.0), ("assistant", 1.0)):
         parser.add_argument(f"--weight-{name}", type=float, default=weight)

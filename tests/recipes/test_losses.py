@@ -178,6 +178,12 @@ def test_distillation_stops_gradients_at_teacher_and_student() -> None:
     loss.backward()
     assert all(x.grad is None for x in teacher + student)
     assert all(x.grad is not None for x in assistant)
+    together = domain_losses.assistant_loss(teacher, student, assistant, student_learns=True)
+    assert together.item() == pytest.approx(loss.item())
+    together.backward()
+    assert all(x.grad is None for x in teacher)
+    assert all(x.grad is not None for x in student)
+    student[1].grad = None
     loss = domain_losses.student_loss(teacher[1], student[1], "sum")
     assert loss.item() == pytest.approx(((arrays[0][1] - arrays[1][1]) ** 2).sum() / 2)
     loss.backward()
