@@ -43,7 +43,7 @@ def attribute_scorer(path: Path) -> Callable[[Tensor], Tensor]:
     height, width = OnnxNetwork(path).sides or (0, 0)
     size = (height or 112, width or 112)
     network = losses.frozen(converted(path, (3, *size), 255.0))
-    return lambda pictures: network((losses.resized(pictures, size) + 1) * 127.5)
+    return lambda pictures: network.to(pictures.device)((losses.resized(pictures, size) + 1) * 127.5)
 
 
 class AnyResRecipe(Recipe):

@@ -121,6 +121,28 @@ def test_hrn_sees_what_fhn_makes(folders: tuple[Path, Path], tiny, tmp_path: Pat
     assert not torch.equal(plain["model"][key], lifted["model"][key])
 
 
+@pytest.mark.parametrize("recipe", ["anyres", "pcfh", "rim_fhn"])
+def test_any_number_of_landmarks_trains(
+    recipe: str, folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    header = "file," + ",".join(f"x{k},y{k}" for k in range(68)) + "\n"
+    for folder in folders:
+        rows = [f"P{p}/{k}.png,{','.join(f'{v:.2f}' for v in rng.uniform(8, 64, 136))}" for p in range(5) for k in range(2)]
+        (folder / "points.csv").write_text(header + "\n".join(rows) + "\n")
+    more = ["--parts", "36,37,38,39,40,41;42,43,44,45,46,47;30;48,54"] + (["--landmarks", "68"] if recipe == "rim_fhn" else [])
+    with pytest.raises(SystemExit, match="order of 68 landmarks, got 5 numbers"):
+        train(monkeypatch, recipe, folders, tiny.path.parent, tmp_path / "five", 1, *more)
+    order = [*range(16, -1, -1), *range(17, 68)]
+    for mirror in ("", ",".join(map(str, order))):
+        out = tmp_path / f"run{len(mirror)}"
+        state = train(monkeypatch, recipe, folders, tiny.path.parent, out, 1, *more, "--mirror", mirror)
+        assert state["step"] == 1
+    if recipe == "rim_fhn":
+        known = recognise(load_checkpoint(tmp_path / "run0" / "weights.pt"))
+        assert known.options["landmarks"] == 68
+
+
 def test_a_witness_cannot_judge_templates(folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(SystemExit, match="judges translated pictures"):
         train(monkeypatch, "rim_hrn", folders, tiny.path.parent, tmp_path / "run", 1, "--witness", str(tiny.path))
