@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -43,6 +44,7 @@ def export_onnx(
     license: str = "not stated",
     space: str = "",
     contract: dict[str, Any] | None = None,
+    training: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> ModelCard:
     """Recognise a checkpoint, export it to ONNX, check that the graph computes the same, and write a model folder.
@@ -53,7 +55,8 @@ def export_onnx(
     ``precision`` ``"fp32"``, ``"fp16"`` or ``"int8"``, the last calibrated on ``pictures`` (face crops, at least one), which
     also serve the parity check; without them it uses random pictures with a natural spectrum. ``space`` names the template
     space of a matcher that another network's templates are compared with (RIM's student and its teacher: the same name).
-    ``contract`` overrides fields of the input contract (such as ``std`` of an EDSR trained on [0, 1]).
+    ``contract`` overrides fields of the input contract (such as ``std`` of an EDSR trained on [0, 1]); ``training`` is a TOML
+    file of plain values that says how the weights came about (the recipes write one) and becomes the card's ``[training]``.
 
     The export fails, and nothing is left behind, unless the graph agrees with PyTorch on the CPU: fp32 to 1e-4 of the
     largest value, fp16 to a cosine of 0.999; the figures of int8 are reported in the card. Returns the card. Raises
@@ -79,14 +82,26 @@ def export_onnx(
         raise ModelError(
             f"export needs torch, onnx, onnxscript and safetensors ({error}): pip install 'meetmid[export]'"
         ) from error
+    history = {} if training is None else _history(Path(training))
     source = load_checkpoint(Path(checkpoint), part=part)
     found = recognise(source, arch=arch, **options)
     card = _card(found, name, license, space, contract or {})
     with _aside(target) as aside:
         facts = _write_graph(found, card, aside / "model.onnx", precision, [load(picture) for picture in pictures])
         facts["source"] |= {"file": Path(checkpoint).name, "sha256": source.sha256, "part": source.part}
-        write_card(aside / "card.toml", _values(card, aside / "model.onnx", facts))
+        write_card(aside / "card.toml", {**_values(card, aside / "model.onnx", facts), **history})
     return read_card(target / "card.toml")
+
+
+def _history(path: Path) -> dict[str, Any]:
+    """The [training] table of a card from a file of plain values."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"training expects a TOML file, {path} is none ({error})") from error
+    if any(isinstance(value, dict) for value in values.values()):
+        raise ConfigError(f"training expects plain values, {path} has tables")
+    return {"training": values}
 
 
 @contextmanager

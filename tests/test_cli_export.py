@@ -52,6 +52,18 @@ def test_a_matcher_is_exported_and_told_of(here: Path, capsys) -> None:
     assert left(here) == {"out"}
 
 
+def test_how_a_network_was_trained_goes_into_its_card(here: Path, capsys) -> None:
+    Path("training.toml").write_text('recipe = "models/x/train.py"\nsteps = 5\n')
+    assert main(["export", "net.pth", "out", "--training", "training.toml"]) == 0
+    assert read_card(here / "out" / "card.toml").facts["training"] == {"recipe": "models/x/train.py", "steps": 5}
+    capsys.readouterr()
+    for text in ("no toml", "[table]\nx = 1\n"):
+        Path("training.toml").write_text(text)
+        assert main(["export", "net.pth", "other", "--training", "training.toml"]) == 2
+        assert "training expects" in capsys.readouterr().err
+    assert left(here) == {"out", "training.toml"}
+
+
 def test_options_part_and_half_precision(here: Path, capsys) -> None:
     arguments = ["export", "two.pth", "out", "--arch", "edsr", "--part", "genB2A", "--precision", "fp16"]
     assert main([*arguments, "--option", "residual_scale=0.1", "--option", "value_range=1"]) == 0

@@ -11,7 +11,7 @@ from meetmid.errors import ConfigError, InputError
 from meetmid.images import Source, entries
 from meetmid.runtime.cards import ModelCard
 
-RESERVED = ("checkpoint", "out", "arch", "part", "precision", "pictures", "name", "license", "space", "contract")
+RESERVED = ("checkpoint", "out", "arch", "part", "precision", "pictures", "name", "license", "space", "contract", "training")
 """What is no option of a network."""
 
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", metavar="DIR", help="face crops to calibrate int8 on and to compare with PyTorch on")
     parser.add_argument("--name", help="the model's name (default the folder's)")
     parser.add_argument("--license", default="not stated", help="its terms of use (default 'not stated')")
+    parser.add_argument("--training", metavar="TOML", help="how it was trained, for the card; the recipes write training.toml")
     parser.add_argument("--space", default="", help="template space that it shares with another matcher")
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", help="what no tensor tells, such as residual_scale=0.1"
@@ -38,6 +39,7 @@ def export(options: argparse.Namespace) -> int:
     card = export_onnx(
         options.checkpoint, options.out, arch=options.arch, part=options.part, precision=options.precision,
         pictures=_pictures(options.pictures), name=options.name, license=options.license, space=options.space,
+        training=options.training,
         **dict(_option(text) for text in options.option),
     )
     print("\n".join(_lines(card)))

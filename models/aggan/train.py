@@ -90,6 +90,11 @@ class AGGANRecipe(Recipe):
         seen = {f"D{k + 1} attends": critic.heat(batch.source, made) for k, critic in enumerate(self.critics)}
         return {"G attends": heat, **seen}
 
+    def substitutes(self) -> list[str]:
+        """VGG-19, where it was not given."""
+        used = self.perceptual is not None and self.options.perceptual is None
+        return ["L_P on early layers of the matcher instead of VGG-19"] if used else []
+
     def products(self) -> dict[str, nn.Module]:
         """The generator."""
         return {"weights": self.generator}

@@ -110,6 +110,11 @@ class AnyResRecipe(Recipe):
         """Full resolution."""
         return self.generator(batch.source)
 
+    def substitutes(self) -> list[str]:
+        """VGG-19 and the attribute scorers, where they were not given."""
+        perceptual = [] if self.options.perceptual else ["L_P on early layers of the matcher instead of VGG-19"]
+        return perceptual + ([] if self.scorers else ["L_A without attribute scorers: 0"])
+
     def products(self) -> dict[str, nn.Module]:
         """The generator."""
         return {"weights": self.generator}

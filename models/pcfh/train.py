@@ -110,6 +110,10 @@ class PCFHRecipe(Recipe):
         """The generated picture."""
         return self.generate(batch)[0]
 
+    def substitutes(self) -> list[str]:
+        """The identity loss's matcher."""
+        return ["L_ID with the matcher of losses where the paper has LightCNN"]
+
     def products(self) -> dict[str, nn.Module]:
         """The generator."""
         return {"weights": self.generator}

@@ -86,6 +86,10 @@ class FHNRecipe(Recipe):
         """The hallucinated picture, clipped as at match time."""
         return self.generator(batch.source)[0].clamp(-1, 1)
 
+    def substitutes(self) -> list[str]:
+        """The labels of faces' parts."""
+        return ["parsing labels drawn from the landmarks instead of annotated regions"]
+
     def products(self) -> dict[str, nn.Module]:
         """FHN alone."""
         return {"weights": self.generator}

@@ -47,6 +47,10 @@ class JointRecipe(Recipe):
         """HRN's templates of FHN's pictures."""
         return self.hrn.recognised(self.translate(batch))
 
+    def substitutes(self) -> list[str]:
+        """Those of both."""
+        return self.fhn.substitutes() + self.hrn.substitutes()
+
     def products(self) -> dict[str, nn.Module]:
         """Both networks."""
         return {"fhn": self.fhn.generator, "hrn": self.hrn.hrn}

@@ -116,6 +116,10 @@ class HRNRecipe(Recipe):
         out: Tensor = self.hrn(losses.resized(pictures, SIDE))
         return out
 
+    def substitutes(self) -> list[str]:
+        """The teacher, where it was not given."""
+        return [] if self.options.teacher else ["the matcher of losses as teacher instead of IR-50"]
+
     def products(self) -> dict[str, nn.Module]:
         """HRN; the teacher is exported from its own weights."""
         return {"weights": self.hrn}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def run(build: Callable[[argparse.Namespace, Callable[[Tensor], Tensor]], Recipe
     options.out.mkdir(parents=True, exist_ok=True)
     try:
         matchers = {"auc": load_matcher(options.matcher).to(options.device)}
+        options.recipe = Path(sys.argv[0]).resolve().parent.name
         recipe = build(options, matchers["auc"].forward)
         training, validation = load_parts(options, recipe.spectrum)
         if options.witness is not None and recipe.embeds:

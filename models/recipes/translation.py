@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meetmid.runtime.cards import read_card, write_card
 from meetmid.sheets import contact_sheet
 
 PROOF = "simulated spectra: a functional proof, not the papers' result"
@@ -77,6 +78,10 @@ class Recipe(nn.Module):
     def products(self) -> dict[str, nn.Module]:
         """The networks that are exported in the end, by the names of their files."""
         raise NotImplementedError
+
+    def substitutes(self) -> list[str]:
+        """What stands in for something that the paper has and this run had not, for the card."""
+        return []
 
     def maps(self, batch: Batch) -> dict[str, Tensor]:
         """Attention maps (N, 1, h, w) for the sample sheet, by what is written under them."""
@@ -138,7 +143,7 @@ def evaluate(
     return figures
 
 
-def sample_sheet(recipe: Recipe, pairs: Pairs, path: Path, device: str) -> None:
+def sample_sheet(recipe: Recipe, pairs: Pairs, path: Path, device: str, title: str = "") -> None:
     """Source, translation, attention maps and target of up to six validation pairs, a row each."""
     recipe.eval()
     part = make_batch(pairs, np.arange(min(6, len(pairs))), device)
@@ -152,7 +157,7 @@ def sample_sheet(recipe: Recipe, pairs: Pairs, path: Path, device: str) -> None:
         for k, person in enumerate(pairs.source.people[: len(made)]) for name, picture in columns.items()
     ]
     sheet = contact_sheet(
-        [picture for picture, _, _ in rows], [f"{name} {person}" for _, name, person in rows], title=PROOF,
+        [picture for picture, _, _ in rows], [f"{name} {person}" for _, name, person in rows], title=title,
         columns=len(columns), synthetic=[name == "translated" for _, name, _ in rows],
     )
     cv2.imwrite(str(path), sheet[..., ::-1])
@@ -164,6 +169,19 @@ def _displayed(maps: Tensor, size: int) -> Tensor:
     unit = (maps - low) / (high - low).clamp(min=1e-12)
     large = functional.interpolate(unit, size=(size, size), mode="bilinear", align_corners=False)
     return (2 * large - 1).expand(-1, 3, -1, -1)
+
+
+def history(recipe: Recipe, training: Pairs, options: argparse.Namespace) -> dict[str, Any]:
+    """What the card of the exported network says about its training."""
+    simulated = options.source is None
+    spectrum = f"simulated {recipe.spectrum}" if simulated else recipe.spectrum
+    return {
+        "recipe": f"models/{options.recipe}/train.py", "pairs": len(training), "people": len(set(training.source.people)),
+        "spectra": f"{spectrum} to visible" + (f"; {PROOF}" if simulated else ""),
+        "landmarks": int(training.source.points.shape[1]), "matcher_of_losses": read_card(options.matcher / "card.toml").name,
+        "size": options.size, "steps": options.steps, "batch": options.batch, "seed": options.seed,
+        "substitutes": "; ".join(recipe.substitutes()) or "none",
+    }
 
 
 def fit(
@@ -184,7 +202,8 @@ def fit(
     else:
         figures = {"before": evaluate(recipe, validation, matchers, options.device), "seconds": 0.0}
         kept.write_text(json.dumps(figures), encoding="utf-8")
-    log.info("%s; before: %s", PROOF, figures["before"])
+    data = PROOF if options.source is None else f"{len(training)} pairs of folders"
+    log.info("%s; before: %s", data, figures["before"])
     begun = time.monotonic()
     augmentation = Augmentation.of(options)
     peaks = {name: optimiser.defaults["lr"] for name, optimiser in recipe.optimisers.items()}
@@ -207,7 +226,8 @@ def fit(
             figures["seconds"] += time.monotonic() - begun
             begun = time.monotonic()
             kept.write_text(json.dumps(figures), encoding="utf-8")
-            sample_sheet(recipe, validation, options.out / "samples.png", options.device)
+            sample_sheet(recipe, validation, options.out / "samples.png", options.device, data)
+    write_card(options.out / "training.toml", history(recipe, training, options))
     for name, network in recipe.products().items():
         torch.save(network.state_dict(), options.out / f"{name}.pt")
     figures |= {

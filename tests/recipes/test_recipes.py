@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -68,7 +69,7 @@ def train(
         "--out", str(out), "--source", str(folders[0]), "--target", str(folders[1]), "--validation-share", "0.4",
         "--size", str(size), "--batch", "2", "--every", "1", "--steps", str(steps), *options, *more,
     ]
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    monkeypatch.setattr(sys, "argv", [str(MODELS / family / "train.py"), *arguments])
     runpy.run_path(str(MODELS / family / "train.py"), run_name="__main__")
     return torch.load(out / "checkpoint.pt", weights_only=True)
 
@@ -88,7 +89,12 @@ def test_a_recipe_resumes_to_the_same_bits(
         assert torch.equal(value, resumed["model"][name]), name
     sheet = cv2.imread(str(tmp_path / "whole" / "samples.png"))
     assert sheet.std() > 1
-    assert "not the papers' result" in (tmp_path / "whole" / "train.log").read_text(encoding="utf-8")
+    log = (tmp_path / "whole" / "train.log").read_text(encoding="utf-8")
+    assert "6 pairs of folders; before: " in log
+    assert "simulated" not in log
+    history = tomllib.loads((tmp_path / "whole" / "training.toml").read_text(encoding="utf-8"))
+    assert (history["recipe"], history["people"]) == (f"models/{RECIPES[recipe][0]}/train.py", 3)
+    assert "simulated" not in history["spectra"]
     known = recognise(load_checkpoint(tmp_path / "whole" / "weights.pt"))
     assert known.family.name == EXPORTED[RECIPES[recipe][0]]
 
