@@ -15,7 +15,7 @@ from machine import write_csv
 from people import captures, pictures, portraits
 
 from meetmid import Matcher
-from meetmid.evaluation import rank1_hits, wilson
+from meetmid.evaluation import Trials, search, wilson
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
             gallery = matcher.enroll(portraits(gallery_side, template))
             for size in args.sizes:
                 result = matcher.match(captures(probe_side, template, size, seed=7), gallery)
-                k, n = int(rank1_hits(result.scores, mates, subjects).sum()), len(mates)
+                k, n = int(search(Trials.of(result.scores, mates, subjects)).hits().sum()), len(mates)
                 low, high = wilson(k, n)
                 rows.append({
                     "matcher": args.matcher, "preset": preset, "size": size, "k": k, "n": n, "percent": round(100 * k / n, 2),

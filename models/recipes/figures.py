@@ -11,7 +11,7 @@ import numpy as np
 from meetmid.models.recipes.faces import faces
 from numpy.typing import NDArray
 
-from meetmid.evaluation.intervals import wilson
+from meetmid.evaluation.folds import fold_accuracy
 from meetmid.faces.alignment import AlignmentTemplate, align
 from meetmid.resize import resize, to_float
 
@@ -38,20 +38,6 @@ def pairs(names: list[str], count: int, seed: int) -> tuple[NDArray[np.int64], N
     return np.array(chosen), np.array(mated), np.array(fold)
 
 
-def accuracy(scores: NDArray[np.float64], mated: NDArray[np.bool_], fold: NDArray[np.int64]) -> tuple[int, int]:
-    """Right decisions and trials, each fold decided with the threshold that is best on the other nine."""
-    right = 0
-    for k in range(10):
-        train, test = fold != k, fold == k
-        order = np.sort(scores[train])
-        thresholds = (order[1:] + order[:-1]) / 2
-        above = np.searchsorted(np.sort(scores[train & mated]), thresholds)
-        below = np.searchsorted(np.sort(scores[train & ~mated]), thresholds)
-        best = thresholds[np.argmax((train & mated).sum() - above + below)]
-        right += int(((scores[test] > best) == mated[test]).sum())
-    return right, len(scores)
-
-
 def verification(
     data: Path, template: AlignmentTemplate, size: tuple[int, int], extract: Extract, reduced: tuple[int, ...]
 ) -> dict[str, str]:
@@ -70,8 +56,8 @@ def verification(
     for side in (0, *reduced):
         other = sharp if not side else _templates(crops, extract, side)
         scores = (sharp[index[:, 0]] * other[index[:, 1]]).sum(axis=1)
-        right, trials = accuracy(scores, mated, fold)
-        low, high = wilson(right, trials)
+        found = fold_accuracy(scores, mated, fold)
+        right, trials, (low, high) = found.right, found.n, found.interval
         key = f"lfw_pairs_{side}px" if side else "lfw_pairs"
         figures[key] = f"{right}/{trials} = {100 * right / trials:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
     return figures

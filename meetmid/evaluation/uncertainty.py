@@ -1,0 +1,287 @@
+"""Subject-level bootstrap: intervals that know that scores of one person are not independent.
+
+People are drawn with replacement, each for both sides at once; a mated attempt counts as often as its person was drawn, a
+non-mated one as often as its two people were drawn together (a two-way bootstrap over probe and gallery subjects: A. B. Owen,
+"The pigeonhole bootstrap", Annals of Applied Statistics 1(2), 2007; with shared draws, since one person is on both sides:
+T. A. B. Snijders and S. P. Borgatti, "Non-parametric standard errors and tests for network statistics", Connections 22(2),
+1999). People on both sides, probes without mates and gallery entries without probes are drawn among their kind. Statistics
+come from weighted counts of the sorted scores, many draws at a time; no resampled matrix is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meetmid.errors import InputError
+from meetmid.evaluation.identification import Search
+from meetmid.evaluation.trials import Trials
+
+Values = NDArray[np.float64]
+CELLS = 2**22
+"""Weights held at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """``value`` of a statistic on the data and the percentiles ``low`` and ``high`` of its ``draws`` (B,).
+
+    Draws without any pair of a kind are NaN and left out of the percentiles.
+    """
+
+    value: float
+    low: float
+    high: float
+    draws: Values = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Scores sorted upwards, failures first as -inf, and B times how much weight lies below each: (B, N + 1), from 0 on."""
+
+    mated: Values
+    nonmated: Values
+    mated_below: Values
+    nonmated_below: Values
+
+    def tmr(self, threshold: Values) -> Values:
+        """Weighted true match rate above each draw's threshold (B,)."""
+        return _above(self.mated_below, np.searchsorted(self.mated, threshold, "right"))
+
+    def fmr(self, threshold: Values) -> Values:
+        """Weighted false match rate above each draw's threshold (B,)."""
+        return _above(self.nonmated_below, np.searchsorted(self.nonmated, threshold, "right"))
+
+
+Statistic = Callable[[Weighted], Values]
+
+
+def auc(scores: Weighted) -> Values:
+    """The area under the ROC, as :meth:`meetmid.evaluation.ErrorRates.auc`."""
+    low, high = (np.searchsorted(scores.nonmated, scores.mated, side) for side in ("left", "right"))
+    below = scores.nonmated_below[:, low] + scores.nonmated_below[:, high]
+    weights = np.diff(scores.mated_below, axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights * below).sum(1) / 2 / scores.mated_below[:, -1] / scores.nonmated_below[:, -1])
+
+
+def eer(scores: Weighted) -> Values:
+    """The equal error rate, as the ``value`` of :meth:`meetmid.evaluation.ErrorRates.eer`."""
+    steps = np.unique(scores.mated[np.isfinite(scores.mated)])[::-1]
+    corners = np.concatenate([[np.inf], steps, [-np.inf]])  # at each and just below, as in ErrorRates.curve
+    rates = []
+    for values, below in ((scores.nonmated, scores.nonmated_below), (scores.mated, scores.mated_below)):
+        at = np.stack([np.searchsorted(values, corners, "right"), np.searchsorted(values, corners, "left")], 1).ravel()
+        with np.errstate(invalid="ignore"):
+            rates.append(1.0 - below[:, at] / below[:, -1:])
+    fmr, fnmr = rates[0], 1.0 - rates[1]
+    gap = fmr - fnmr
+    after = np.maximum(np.argmax(gap >= 0, axis=1), 1)
+    row = np.arange(len(gap))
+    before = after - 1
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = -gap[row, before] / (gap[row, after] - gap[row, before])
+        return np.asarray(fmr[row, before] + share * (fmr[row, after] - fmr[row, before]))
+
+
+def tmr_at_fmr(target: float) -> Statistic:
+    """TMR at the smallest threshold whose FMR is at most ``target`` in that very draw."""
+    curve = tmr_at_fmrs([target])
+    return lambda scores: curve(scores)[:, 0]
+
+
+def tmr_at_fmrs(targets: ArrayLike) -> Statistic:
+    """TMR at several target FMRs (K,), for a band around a ROC: (B, K)."""
+    shares = np.asarray(targets, np.float64)
+
+    def statistic(scores: Weighted) -> Values:
+        padded = np.concatenate([[-np.inf], scores.nonmated])
+        rates = []
+        for own, other in zip(scores.mated_below, scores.nonmated_below, strict=True):
+            total = other[-1]
+            at = np.searchsorted(other, total * (1 - shares) - 1e-9 * total)  # below it all but the share lies
+            matched = own[-1] - own[np.searchsorted(scores.mated, padded[at], "right")]
+            rates.append(matched / own[-1] if own[-1] and total else np.full(len(shares), np.nan))
+        return np.array(rates)
+
+    return statistic
+
+
+def tmr_at(threshold: float) -> Statistic:
+    """TMR = 1 - FNMR at a threshold that was fixed beforehand."""
+    return lambda scores: scores.tmr(np.full(len(scores.mated_below), threshold))
+
+
+def fmr_at(threshold: float) -> Statistic:
+    """FMR at a threshold that was fixed beforehand."""
+    return lambda scores: scores.fmr(np.full(len(scores.mated_below), threshold))
+
+
+def bootstrap(
+    trials: Trials, statistic: Statistic, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The interval of a statistic of :func:`auc`'s kind; the cost is ``draws`` times the number of pairs."""
+    values = _draw(trials, statistic, draws, seed)
+    return _interval(values[0], values[1:], level)
+
+
+def compare(
+    first: Trials, second: Trials, statistic: Statistic, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The interval of ``first`` minus ``second`` on the same people (paired: the same people are drawn for both).
+
+    An interval without 0 says that one of them is better. Raises InputError unless both show the same entries.
+    """
+    same = (
+        first.names == second.names and np.array_equal(first.probe_subjects, second.probe_subjects)
+        and np.array_equal(first.gallery_subjects, second.gallery_subjects)
+    )
+    if not same:
+        raise InputError("expected two matrices of the same probes and gallery entries in the same order")
+    values = _draw(first, statistic, draws, seed) - _draw(second, statistic, draws, seed)
+    return _interval(values[0], values[1:], level)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A curve ``value`` (K,) over ``x`` (K,) with the percentiles ``low`` and ``high`` (K,) of its draws at each x."""
+
+    x: Values
+    value: Values
+    low: Values
+    high: Values
+
+
+def roc_band(trials: Trials, fmr: ArrayLike, *, draws: int = 300, level: float = 0.95, seed: int = 0) -> Band:
+    """TMR over target FMRs (K,), each at the threshold that its own draw gives."""
+    x = np.asarray(fmr, np.float64)
+    return _band(x, _draw(trials, tmr_at_fmrs(x), draws, seed), level)
+
+
+def cmc_band(
+    search: Search, trials: Trials, ranks: int, *, draws: int = 300, level: float = 0.95, seed: int = 0
+) -> Band:
+    """Identification rates at ranks 1 to ``ranks``, people of the probes drawn."""
+    x = np.arange(1, ranks + 1)
+    weights = draw_people(trials, draws, seed)[:, trials.probe_subjects] * search.mated
+    with np.errstate(invalid="ignore"):
+        values = weights @ (search.rank[:, None] <= x) / weights.sum(1, keepdims=True)
+    return _band(x.astype(np.float64), values, level)
+
+
+def _band(x: Values, values: Values, level: float) -> Band:
+    intervals = [_interval(column[0], column[1:], level) for column in values.T]
+    return Band(x, *(np.array([getattr(i, name) for i in intervals]) for name in ("value", "low", "high")))
+
+
+def bootstrap_search(
+    search: Search, trials: Trials, statistic: Callable[[Search, Values], Values], *, draws: int = 1000, level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The interval of an identification rate over the people of the probes, in this very gallery.
+
+    ``statistic`` takes the search and weights (B, P) of its probes.
+    """
+    weights = draw_people(trials, draws, seed)[:, trials.probe_subjects]
+    values = statistic(search, weights)
+    return _interval(values[0], values[1:], level)
+
+
+def hit_rate(rank: int = 1) -> Callable[[Search, Values], Values]:
+    """The weighted share of mated searches with their person at ``rank`` or better."""
+
+    def statistic(search: Search, weights: Values) -> Values:
+        with np.errstate(invalid="ignore"):
+            return np.asarray((weights @ (search.hits(rank) & search.mated)) / (weights @ search.mated))
+
+    return statistic
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Cases that only one of two systems got right, and the probability of so uneven a split if both were alike."""
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
+    """Compare the hits (N,) of two systems on the same independent cases (Q. McNemar, Psychometrika 12(2), 1947; exact).
+
+    Probes of one person are not independent: then prefer :func:`compare`, or take one case per person.
+    """
+    from scipy.stats import binomtest
+
+    if first.shape != second.shape or first.ndim != 1:
+        raise InputError(f"expected the hits of both systems on the same cases (N,), got {first.shape} and {second.shape}")
+    only = int((first & ~second).sum()), int((second & ~first).sum())
+    return McNemar(*only, float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0)
+
+
+def draw_people(trials: Trials, draws: int, seed: int) -> Values:
+    """(1 + draws, people) how often each person was drawn; the first row is the data itself."""
+    if draws < 1:
+        raise InputError(f"expected at least one draw, got {draws}")
+    rng = np.random.default_rng(seed)
+    count = len(trials.names)
+    probe, gallery = (np.bincount(s, minlength=count) > 0 for s in (trials.probe_subjects, trials.gallery_subjects))
+    weights = np.ones((1 + draws, count))
+    for kind in (probe & gallery, probe & ~gallery, gallery & ~probe):
+        members = np.flatnonzero(kind)
+        if len(members):
+            weights[1:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
+    return weights
+
+
+def _draw(trials: Trials, statistic: Statistic, draws: int, seed: int) -> Values:
+    people = draw_people(trials, draws, seed)
+    kinds = [_sorted(trials, mated) for mated in (True, False)]
+    size = sum(len(scores) for scores, _, _ in kinds)
+    found = []
+    for rows in _chunks(len(people), max(1, CELLS // max(1, size))):
+        below = []
+        for mated, (_, probe, gallery) in zip((True, False), kinds, strict=True):
+            weights = people[rows][:, probe] if mated else people[rows][:, probe] * people[rows][:, gallery]
+            below.append(np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights, axis=1)], axis=1))
+        found.append(statistic(Weighted(kinds[0][0], kinds[1][0], *below)))
+    return np.concatenate(found)
+
+
+def _sorted(trials: Trials, mated: bool) -> tuple[Values, NDArray[np.int64], NDArray[np.int64]]:
+    """Scores of a kind upwards, failures first as -inf, and the people of their probes and gallery entries."""
+    scores, rows, columns, first = [], [], [], 0
+    for block, same, other in trials.blocks():
+        at = np.nonzero(same if mated else other)
+        scores.append(block[at])
+        rows.append(at[0] + first)
+        columns.append(at[1])
+        first += len(block)
+    values = np.nan_to_num(np.concatenate(scores).astype(np.float64), nan=-np.inf)
+    if not len(values):
+        raise InputError(f"expected {'mated' if mated else 'non-mated'} pairs, got none")
+    order = np.argsort(values, kind="stable")
+    probe = trials.probe_subjects[np.concatenate(rows)[order]]
+    return values[order], probe, trials.gallery_subjects[np.concatenate(columns)[order]]
+
+
+def _above(below: Values, at: NDArray[np.int64]) -> Values:
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1.0 - below[np.arange(len(below)), at] / below[:, -1])
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+def _interval(value: float, draws: Values, level: float) -> Interval:
+    """The percentile interval (B. Efron and R. Tibshirani, "An introduction to the bootstrap", 1993, section 13.3)."""
+    if not 0.0 < level < 1.0:
+        raise InputError(f"expected a level between 0 and 1, got {level}")
+    tail = 50 * (1 - level)
+    valid = draws[~np.isnan(draws)]
+    low, high = np.percentile(valid, [tail, 100 - tail]) if len(valid) else (np.nan, np.nan)
+    return Interval(float(value), float(low), float(high), draws)
