@@ -37,8 +37,8 @@ LIVE = 6
 @dataclass(frozen=True)
 class Taken:
     """One side: its entries' names and statuses, their uncentred templates, of which ``dropped`` were unusable, the crops
-    they were made from, ``sizes`` (E, 2): native face size in pixels and effective resolution, and ``left_out``, the entries
-    that are too large for a scale."""
+    they were made from, ``sizes`` (E, 2): native face size in pixels and effective resolution, ``left_out``, the entries that
+    are too large for a scale, and what they were ``made_by`` (configuration and models)."""
 
     ids: tuple[str, ...]
     status: tuple[str, ...]
@@ -47,6 +47,7 @@ class Taken:
     sizes: NDArray[np.float32]
     dropped: int
     left_out: int
+    made_by: str = ""
 
     def shape(self, entry: int) -> tuple[int, int] | None:
         """The working size (height, width) of a native probe: that of its first usable crop, None without one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,15 @@ from numpy.typing import NDArray
 from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig, configured, preset
 from meetmid.errors import ConfigError, InputError
+from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import Detector, open_detector
-from meetmid.faces.finding import Hint, hints_of_sides
+from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.images import entries
 from meetmid.intake import Intake, Taken
+from meetmid.notes import notes
 from meetmid.plan import Plan, make_plan
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels
@@ -27,16 +30,13 @@ from meetmid.result import MatchResult
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, ProgressCallback
 from meetmid.runtime.registry import get_model
-from meetmid.runtime.sessions import PROVIDERS, Network, nvidia_gpu_present
+from meetmid.runtime.sessions import Network
 from meetmid.scores.ranking import Candidate
 from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.extraction import TemplateNetwork
-from meetmid.templates.pool import TemplatePool
 
 GIB = 2**30
 MIN_MEMORY = 128 * 2**20
-SMALLEST = 16.0
-"""Native face size in pixels below which nothing was measured (benchmarks/results)."""
 
 
 class Matcher:
@@ -45,7 +45,8 @@ class Matcher:
     ``preset`` or ``config`` says what to compute (keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
     ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair); ``matcher`` and ``hallucinator`` name
     models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space;
-    ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own.
+    ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
+    :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
     ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
     the models (at least 128 MiB, default 1 GiB), ``progress`` a callback ``(done, total, stage)`` that cancels with False.
 
@@ -63,6 +64,7 @@ class Matcher:
         hallucinator: str | os.PathLike[str] | None = None,
         detector: str | Detector | None = None,
         reference: ReferenceMeans | str | os.PathLike[str] | None = None,
+        calibration: Calibration | str | os.PathLike[str] | None = None,
         fusion: tuple[str, str] | None = None,
         device: str = "auto",
         threads: int | None = None,
@@ -91,6 +93,9 @@ class Matcher:
         if self._detector is None and self.config.detector is not None:
             self._detector = open_detector(self.config.detector)
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
+        self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
+        if self.calibration is not None:
+            self.calibration.check({"config": self.config.hash(), **{n.card.name: n.card.sha256 for n in self._networks}})
 
     def _templates(self, card: ModelCard) -> TemplateNetwork:
         options = self.config.degradations
@@ -155,17 +160,17 @@ class Matcher:
     ) -> MatchResult:
         """Similarities of every probe with every gallery entry.
 
-        A side is one picture, a sequence (a nested list is one subject), a directory, or for the gallery an enrolled
-        :class:`Gallery`. ``faces`` overrides the configuration: a mode, or, as ``{"probe": ..., "gallery": ...}``, per side
-        a mode or one item per entry, in order or by id (boxes (N, 4) as x, y, w, h or points (N, 5, 2)); boxes or points
-        without a side are the probes'. Raises InputError for an unusable side, StoreError for a gallery of another matcher
-        or configuration.
+        A side is one picture, a sequence (a nested list is one subject), a directory, or what :meth:`lift` and
+        :meth:`enroll` made of one. ``faces`` overrides the configuration: a mode, or, as
+        ``{"probe": ..., "gallery": ...}``, per side a mode or one item per entry, in order or by id (boxes (N, 4) as x, y, w,
+        h or points (N, 5, 2)); boxes or points without a side are the probes'. Raises InputError for an unusable side,
+        StoreError for a gallery of another matcher or configuration.
         """
         config, callback = self.config, progress or self._progress
         if config.centering == "reference":
             self.reference.of("probe", scale_labels(config))  # missing means are told before the long work
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
-        probes = compare.intake.probes(entries(probe, what="probe"), hints["probe"], callback)
+        probes = self._lifted(probe, hints["probe"], callback)
         means = pool_means(probes.pool) if config.centering == "set" else None
         clock.mark("probe")
         dropped, scores, met = 0, None, None
@@ -179,9 +184,9 @@ class Matcher:
         assert scores is not None
         assert met is not None
         return MatchResult(
-            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, self._warnings(probes, dropped), config,
+            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, notes(self, probes, dropped), config,
             self._models(), clock.seconds, probes.crops if config.keep_crops else None,
-            probes.pool.first if config.keep_crops else None, means, (self, met),
+            probes.pool.first if config.keep_crops else None, means, self.calibration, (self, met),
         )
 
     def identify(self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None) -> list[list[Candidate]]:
@@ -196,9 +201,28 @@ class Matcher:
             self.config, (self.network, self.gallery_network), self.hallucinator, n_probes, n_gallery, measure=measure
         )
 
-    def lift(self, probe: Any, *, faces: Hint | None = None) -> TemplatePool:
-        """The uncentred templates of every probe hypothesis, for tables that fuse them in many ways with :func:`fuse`."""
-        return self.comparison.intake.probes(entries(probe, what="probe"), faces, self._progress).pool
+    def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
+        """The uncentred templates of every probe hypothesis (``pool``), for any number of matches or ways to fuse them."""
+        taken = self.comparison.intake.probes(entries(probe, ids=ids, what="probe"), faces, self._progress)
+        return replace(taken, made_by=self._made_by)
+
+    def _lifted(self, probe: Any, faces: Hint | None, callback: ProgressCallback | None) -> Taken:
+        if not isinstance(probe, Taken):
+            return self.comparison.intake.probes(entries(probe, what="probe"), faces, callback)
+        if probe.made_by != self._made_by:
+            raise InputError("the probes were lifted with another configuration or other models than this Matcher has")
+        return probe
+
+    @property
+    def _made_by(self) -> str:
+        return " ".join([self.config.hash(), *(network.card.sha256 for network in self._networks)])
+
+    def cut(self, image: Any, *, faces: Hint | None = None) -> NDArray[np.uint8] | None:
+        """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from; None where no face was found. Raises
+        InputError for an unusable picture."""
+        alignment = self.card.contract.alignment
+        found = find_crop(image, self.config.faces if faces is None else faces, self.config, alignment, self._detector)
+        return None if found is None else found.picture
 
     def learn_means(self, probes: Any, portraits: Any, *, faces: Hint | None = None) -> ReferenceMeans:
         """Reference means per side and scale from a cohort of ``probes`` (pictures like those to come) and ``portraits``.
@@ -238,29 +262,17 @@ class Matcher:
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
 
     @property
+    def _networks(self) -> list[Network]:
+        return [self.network.network, self.gallery_network.network, *self.hallucinator.networks.values()]
+
+    @property
     def _space(self) -> str:
         """What reference means are bound to: the network's sha256, or those of both sides'."""
         networks = dict.fromkeys((self.network.network.card.sha256, self.gallery_network.network.card.sha256))
         return "+".join(networks)
 
-    def _warnings(self, probes: Taken, dropped: int) -> tuple[str, ...]:
-        found = ["scores are uncalibrated similarities: they rank candidates, they are no probabilities and no decision"]
-        small = int((probes.sizes[:, 0] < SMALLEST).sum())
-        if small:
-            found.append(f"{small} of {len(probes.ids)} probes are smaller than {SMALLEST:.0f} px: below the validated size")
-        if probes.left_out:
-            found.append(f"{probes.left_out} of {len(probes.ids)} probes are too large for some scale: see their status")
-        on_cpu = self.network.network.provider == PROVIDERS["cpu"]
-        if self.device == "auto" and on_cpu and nvidia_gpu_present():
-            found.append("an NVIDIA GPU is there but the CPU was used: run `meetmid doctor`")
-        for side, count in (("probe", probes.dropped), ("gallery", dropped)):
-            if count:
-                found.append(f"{count} {side} hypotheses gave a zero or non-finite template and were dropped")
-        return tuple(found)
-
     def _models(self) -> dict[str, str]:
-        networks = [self.network.network, self.gallery_network.network, *self.hallucinator.networks.values()]
-        return {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in networks}
+        return {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
 
 
 def match(

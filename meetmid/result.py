@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError, StoreError
+from meetmid.evaluation.calibration import Calibration
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryHypothesis
 from meetmid.gallery.store import Gallery
@@ -23,6 +24,12 @@ from meetmid.scores.ranking import Candidate, ranked
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher
+
+
+UNCALIBRATED = "scores are uncalibrated similarities: they rank candidates, they are no probabilities and no decision"
+CALIBRATED = (
+    "likelihood ratios hold for pictures like those of the calibration; a posterior also needs the prior odds of the case"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,7 @@ class MatchResult:
     ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (``"ok"`` or what went
     wrong); ``probe_size`` (P, 2) float32: native face size in pixels and effective resolution (NaN where failed);
     ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device) say how it was made;
-    ``seconds`` per stage.
+    ``seconds`` per stage; ``calibration`` turns scores into likelihood ratios where one was given.
     """
 
     scores: NDArray[np.float32] = field(repr=False)
@@ -80,6 +87,7 @@ class MatchResult:
     probe_crops: CropStore | None = field(default=None, repr=False)
     probe_first: NDArray[np.int64] | None = field(default=None, repr=False)
     probe_means: NDArray[np.float32] | None = field(default=None, repr=False)
+    calibration: Calibration | None = field(default=None, repr=False)
     source: tuple[Matcher, Gallery] | None = field(default=None, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -95,9 +103,37 @@ class MatchResult:
         sides = (("probe", self.probe_ids, self.probe_status), ("gallery", self.gallery_ids, self.gallery_status))
         return tuple((s, i, why) for s, ids, status in sides for i, why in zip(ids, status, strict=True) if not _ok(why))
 
-    def rank(self, k: int = 10) -> list[list[Candidate]]:
-        """The k best gallery entries of every probe: by score, ties by position; empty for a failed probe."""
-        return [ranked(row, self.gallery_ids, k) for row in self.scores]
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What the scores depend on, for :func:`meetmid.evaluation.calibrate`: configuration hash, model name to sha256."""
+        return {"config": self.config.hash(), **{name: text.split()[1] for name, text in self.models.items()}}
+
+    def rank(self, k: int = 10, strength: float = 100.0) -> list[list[Candidate]]:
+        """The k best gallery entries of every probe: by score, ties by position; empty for a failed probe.
+
+        With a calibration each has its likelihood ratio, and the decision that ``strength`` asks for (:meth:`decisions`).
+        """
+        found = [ranked(row, self.gallery_ids, k) for row in self.scores]
+        known = self.calibration
+        if known is None:
+            return found
+        return [
+            [replace(c, log10_lr=float(known.log10_lr(c.score)), decision=str(known.decide(c.score, strength))) for c in row]
+            for row in found
+        ]
+
+    def log10_lr(self) -> NDArray[np.float64]:
+        """Decimal logarithms of the likelihood ratios (P, G); raises InputError without a calibration."""
+        return self._calibration().log10_lr(self.scores)
+
+    def decisions(self, strength: float = 100.0) -> NDArray[np.str_]:
+        """(P, G): "same person", "different people" or "no decision", :meth:`meetmid.evaluation.Calibration.decide`."""
+        return self._calibration().decide(self.scores, strength)
+
+    def _calibration(self) -> Calibration:
+        if self.calibration is None:
+            raise InputError("these scores are not calibrated: give the Matcher a calibration learned from other people")
+        return self.calibration
 
     def explain(
         self, p: int | str, g: int | str, *, matcher: Matcher | None = None, gallery: Gallery | None = None
@@ -142,6 +178,7 @@ class MatchResult:
             "format": "meetmid-result-1", "probe_ids": self.probe_ids, "gallery_ids": self.gallery_ids,
             "probe_status": self.probe_status, "gallery_status": self.gallery_status, "warnings": self.warnings,
             "config": self.config.to_dict(), "models": self.models, "seconds": self.seconds,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
         }
 
     def _save_csv(self, target: Path) -> None:
@@ -169,12 +206,14 @@ class MatchResult:
                 with np.load(source, allow_pickle=False) as data:
                     arrays = {key: data[key] for key in data.files}
                 values = json.loads(arrays.pop("header").tobytes())
+            calibration = values.get("calibration")
             crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
             return cls(
                 arrays["scores"], tuple(values["probe_ids"]), tuple(values["gallery_ids"]), tuple(values["probe_status"]),
                 tuple(values["gallery_status"]), arrays["probe_size"], tuple(values["warnings"]),
                 MatchConfig.from_dict(values["config"]), values["models"], values["seconds"], crops,
                 arrays.get("probe_first"), arrays.get("probe_means"),
+                None if calibration is None else Calibration.of(calibration),
             )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
             raise StoreError(

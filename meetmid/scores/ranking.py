@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Candidate:
-    """One line of a candidate list: gallery ``id`` and column ``index``, ``score`` (higher = more alike), ``rank`` from 1."""
+    """One line of a candidate list: gallery ``id`` and column ``index``, ``score`` (higher = more alike), ``rank`` from 1.
+
+    With a calibration ``log10_lr`` is the decimal logarithm of the pair's likelihood ratio and ``decision`` what it supports.
+    """
 
     id: str
     index: int
     score: float
     rank: int
+    log10_lr: float | None = None
+    decision: str = ""
 
 
 def ranked(scores: NDArray[np.float32], ids: tuple[str, ...], k: int) -> list[Candidate]:

@@ -1,0 +1,32 @@
+"""What a result tells about itself: the warnings that every reader of its scores should see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meetmid.result import CALIBRATED, UNCALIBRATED
+from meetmid.runtime.sessions import PROVIDERS, nvidia_gpu_present
+
+if TYPE_CHECKING:
+    from meetmid.intake import Taken
+    from meetmid.matcher import Matcher
+
+SMALLEST = 16.0
+"""Native face size in pixels below which nothing was measured (benchmarks/results)."""
+
+
+def notes(matcher: Matcher, probes: Taken, dropped: int) -> tuple[str, ...]:
+    """Warnings about the scores of ``probes``, of whose gallery ``dropped`` hypotheses were unusable."""
+    found = [UNCALIBRATED if matcher.calibration is None else CALIBRATED]
+    small = int((probes.sizes[:, 0] < SMALLEST).sum())
+    if small:
+        found.append(f"{small} of {len(probes.ids)} probes are smaller than {SMALLEST:.0f} px: below the validated size")
+    if probes.left_out:
+        found.append(f"{probes.left_out} of {len(probes.ids)} probes are too large for some scale: see their status")
+    on_cpu = matcher.network.network.provider == PROVIDERS["cpu"]
+    if matcher.device == "auto" and on_cpu and nvidia_gpu_present():
+        found.append("an NVIDIA GPU is there but the CPU was used: run `meetmid doctor`")
+    for side, count in (("probe", probes.dropped), ("gallery", dropped)):
+        if count:
+            found.append(f"{count} {side} hypotheses gave a zero or non-finite template and were dropped")
+    return tuple(found)
