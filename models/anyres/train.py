@@ -4,30 +4,34 @@
 
 Each step sees the same faces at four resolutions. The paper gives no weights, no layers and no crops: the defaults are the
 choices of networks.md. --perceptual takes VGG-19's weights (a torchvision state dict); without it early layers of the matcher
-stand in. --attributes takes ONNX scorers of raw RGB (112 px where their graphs leave the size free); without them L_A is 0.
+stand in. --attributes takes scorers: folders with a card, or ONNX files of raw RGB (112 px where their graphs leave the size
+free); without them L_A is 0.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
 from meetmid.models.recipes import losses
 from meetmid.models.recipes.batches import Augmentation, Batch
-from meetmid.models.recipes.identity import OnnxNetwork, converted
+from meetmid.models.recipes.identity import OnnxNetwork, converted, load_matcher
 from meetmid.models.recipes.perceptual import perceptual_loss
 from meetmid.models.recipes.regions import part_centres, patches
 from meetmid.models.recipes.running import add_parts, command_line, run
 from meetmid.models.recipes.translation import Optimisers, Recipe
-from torch import Tensor, nn
-from torch.nn import functional
-
 from meetmid.networks.anyres import AnyRes
 from meetmid.networks.cyclegan import PatchDiscriminator
 
 DIVISORS = (1, 2, 4, 8)
+CHANGES = Augmentation(enlarge=286 / 256, centred=True, sharpness=1.0)
+"""The paper names a centre crop without its size: pix2pix's 256 of 286 is taken."""
 
 
 def local_discriminator(width: int) -> nn.Sequential:
@@ -39,7 +43,11 @@ def local_discriminator(width: int) -> nn.Sequential:
 
 
 def attribute_scorer(path: Path) -> Callable[[Tensor], Tensor]:
-    """The ONNX scorer as a frozen function of pictures in [-1, 1]."""
+    """The scorer as a frozen function of pictures in [-1, 1]: a folder with ``card.toml``, whose contract says what it is fed,
+    or an ONNX file of raw RGB."""
+    if path.is_dir():
+        scorer = load_matcher(path)
+        return lambda pictures: scorer.to(pictures.device)(pictures)
     height, width = OnnxNetwork(path).sides or (0, 0)
     size = (height or 112, width or 112)
     network = losses.frozen(converted(path, (3, *size), 255.0))
@@ -102,6 +110,11 @@ class AnyResRecipe(Recipe):
         self.optimisers.descend(torch.stack(list(terms.values())).sum(), "generator")
         return {"D": critic.item(), **{name: term.item() for name, term in terms.items()}}
 
+    def views(self, batch: Batch) -> dict[str, Batch]:
+        """The batch at every resolution."""
+        parts = self.resolutions(batch.source).chunk(len(DIVISORS))
+        return {f"@1/{d}" if d > 1 else "": replace(batch, source=part) for d, part in zip(DIVISORS, parts, strict=True)}
+
     def validation_loss(self, batch: Batch) -> Tensor:
         """L_cond, L_P, L_I and L_A at full resolution."""
         return torch.stack(list(self.terms(self.generator(batch.source), batch.target).values())).sum()
@@ -113,7 +126,7 @@ class AnyResRecipe(Recipe):
     def substitutes(self) -> list[str]:
         """VGG-19 and the attribute scorers, where they were not given."""
         perceptual = [] if self.options.perceptual else ["L_P on early layers of the matcher instead of VGG-19"]
-        return perceptual + ([] if self.scorers else ["L_A without attribute scorers: 0"])
+        return [*perceptual, f"L_A by {', '.join(self.scorers)}" if self.scorers else "L_A without attribute scorers: 0"]
 
     def products(self) -> dict[str, nn.Module]:
         """The generator."""
@@ -122,11 +135,11 @@ class AnyResRecipe(Recipe):
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=128, batch=4, rate=2e-4, augmentation=Augmentation(centred=True, sharpness=1.0))
+    parser = command_line(__doc__, size=128, batch=4, rate=2e-4, epochs=100, augmentation=CHANGES)
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256, 512, 1024])
     parser.add_argument("--critic-width", type=int, default=64)
     parser.add_argument("--perceptual", type=Path, help="VGG-19 state dict (features.N.weight, .bias)")
-    parser.add_argument("--attributes", type=Path, nargs="*", default=[], help="ONNX attribute scorers")
+    parser.add_argument("--attributes", type=Path, nargs="*", default=[], help="attribute scorers")
     add_parts(parser)
     for name, weight in (("gan", 1.0), ("cond", 100.0), ("perceptual", 10.0), ("identity", 10.0), ("attributes", 1.0)):
         parser.add_argument(f"--weight-{name}", type=float, default=weight)

@@ -13,17 +13,18 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
 from meetmid.models.recipes import domain_losses, losses
 from meetmid.models.recipes.batches import Batch
 from meetmid.models.recipes.pool import Pool
 from meetmid.models.recipes.regions import part_centres
 from meetmid.models.recipes.running import add_parts, command_line, run
 from meetmid.models.recipes.translation import Optimisers, Recipe
-from torch import Tensor, nn
-
 from meetmid.networks.cyclegan import PatchDiscriminator, ResNetGenerator
 from meetmid.networks.pcfh import PCFHGenerator, crop
 from meetmid.networks.pcfh_training import AttentionMap, InformationCritic, warp
+from meetmid.runtime.cards import read_card
 
 
 class PCFHRecipe(Recipe):
@@ -111,8 +112,9 @@ class PCFHRecipe(Recipe):
         return self.generate(batch)[0]
 
     def substitutes(self) -> list[str]:
-        """The identity loss's matcher."""
-        return ["L_ID with the matcher of losses where the paper has LightCNN"]
+        """The identity loss's matcher, unless it is cut as LightCNN's pictures are."""
+        card = read_card(self.options.matcher / "card.toml")
+        return [] if card.contract.alignment == "lightcnn-128" else [f"L_ID with {card.name} where the paper has LightCNN"]
 
     def products(self) -> dict[str, nn.Module]:
         """The generator."""
@@ -121,7 +123,7 @@ class PCFHRecipe(Recipe):
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=256, batch=2, rate=2e-4)
+    parser = command_line(__doc__, size=256, batch=2, rate=2e-4, epochs=200)
     parser.add_argument("--fuse", choices=("max", "concat"), default="max")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=9)

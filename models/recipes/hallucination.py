@@ -10,13 +10,13 @@ import argparse
 from collections.abc import Callable
 
 import torch
+from torch import Tensor, nn
+
 from meetmid.models.recipes import domain_losses, losses
 from meetmid.models.recipes.batches import Batch
 from meetmid.models.recipes.regions import PARTS, part_centres, region_labels
 from meetmid.models.recipes.running import add_parts
 from meetmid.models.recipes.translation import Optimisers, Recipe
-from torch import Tensor, nn
-
 from meetmid.networks.rim import FHN, DomainDiscriminator
 
 
@@ -65,11 +65,16 @@ class FHNRecipe(Recipe):
         """The picture, all weighted losses of the generator, and L_domain, which the discriminator has just gone up."""
         made, coarse, features, landmarks, parsing = self.run_paths(batch)
         true_features, _, _ = self.generator.describe(batch.target)
-        apart = domain_losses.mk_mmd(self.critic(features.detach()), self.critic(true_features.detach()))
+        apart = self.distance(features.detach(), true_features.detach())
         self.optimisers.descend(-apart, "critic")
         terms = self.terms(batch, made, coarse, landmarks, parsing)
-        terms["domain"] = self.options.weight_domain * domain_losses.mk_mmd(self.critic(features), self.critic(true_features))
+        terms["domain"] = self.options.weight_domain * self.distance(features, true_features)
         return made, terms, apart
+
+    def distance(self, features: Tensor, true_features: Tensor) -> Tensor:
+        """L_domain. Both paths pass the discriminator as one batch: normalised apart, none could differ in mean or spread."""
+        low, high = self.critic(torch.cat([features, true_features])).chunk(2)
+        return domain_losses.mk_mmd(low, high)
 
     def update(self, batch: Batch) -> dict[str, float]:
         """The discriminator raises L_domain between low and high resolution, the generator lowers it with the rest."""

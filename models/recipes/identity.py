@@ -6,6 +6,7 @@ dependencies that replace the PyTorch build they find.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from meetmid.models.recipes.losses import frozen, luminance, resized
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meetmid.runtime.cards import ModelCard, read_card
+from meetmid.faces.alignment import ARCFACE_112, TEMPLATES, similarity
+from meetmid.models.recipes.losses import frozen, luminance, resized
+from meetmid.runtime.cards import Contract, ModelCard, read_card
 
 LIMIT = 1e-4
 Attributes = dict[str, Any]
@@ -66,22 +68,51 @@ def _flatten(attributes: Attributes, x: Tensor) -> Tensor:
     return x.reshape(int(np.prod(x.shape[: attributes.get("axis", 1)])), -1)
 
 
+def _reshape(attributes: Attributes, x: Tensor, shape: Tensor) -> Tensor:
+    wanted = [int(n) for n in shape]
+    if not attributes.get("allowzero", 0):
+        wanted = [x.shape[k] if n == 0 else n for k, n in enumerate(wanted)]
+    if len(wanted) > 1 and wanted[0] == 1 and -1 in wanted[1:]:
+        wanted[0] = len(x)  # exported with a batch of one
+    return x.reshape(wanted)
+
+
+def _split(attributes: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
+    axis = attributes.get("axis", 0)
+    if sizes is not None:
+        return x.split([int(n) for n in sizes], axis)
+    return x.chunk(attributes.get("num_outputs", 2), axis)
+
+
+def _clip(attributes: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
+    bounds = (attributes.get("min") if low is None else low, attributes.get("max") if high is None else high)
+    return x if bounds == (None, None) else torch.clamp(x, *bounds)
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda _, a, b: a + b,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
+    "Clip": _clip,
+    "Concat": lambda a, *parts: torch.cat(parts, a["axis"]),
     "Conv": _conv,
     "Flatten": _flatten,
     "Gemm": _gemm,
     "GlobalAveragePool": lambda _, x: x.mean((2, 3), keepdim=True),
     "Identity": lambda _, x: x,
+    "LeakyRelu": lambda a, x: functional.leaky_relu(x, a.get("alpha", 0.01)),
     "MatMul": lambda _, a, b: a @ b,
+    "Max": lambda _, *parts: functools.reduce(torch.maximum, parts),
     "MaxPool": _max_pool,
     "Mul": lambda _, a, b: a * b,
     "PRelu": _prelu,
     "Relu": lambda _, x: torch.relu(x),
+    "Reshape": _reshape,
     "Sigmoid": lambda _, x: torch.sigmoid(x),
+    "Softmax": lambda a, x: torch.softmax(x, a.get("axis", -1)),
+    "Split": _split,
     "Sub": lambda _, a, b: a - b,
+    "Transpose": lambda a, x: x.permute(a.get("perm", tuple(reversed(range(x.ndim))))),
 }
 """What a node of each type computes from its attributes and inputs."""
 
@@ -109,7 +140,7 @@ class OnnxNetwork(nn.Module):
         self.sides = tuple(side.dim_value for side in entry.type.tensor_type.shape.dim[2:])
         self.output = graph.output[0].name
         self.nodes = [
-            (node.op_type, list(node.input), node.output[0],
+            (node.op_type, list(node.input), list(node.output),
              {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute})
             for node in graph.node
         ]
@@ -118,10 +149,11 @@ class OnnxNetwork(nn.Module):
         """The named values of the graph; nothing behind the last of them is computed."""
         found = {self.input: x}
         missing = set(wanted)
-        for kind, inputs, output, attributes in self.nodes:
-            given = [self.get_buffer(self.keys[i]) if i in self.keys else found[i] for i in inputs if i]
-            found[output] = OPERATIONS[kind](attributes, *given)
-            missing.discard(output)
+        for kind, inputs, outputs, attributes in self.nodes:
+            given = [None if not i else self.get_buffer(self.keys[i]) if i in self.keys else found[i] for i in inputs]
+            made = OPERATIONS[kind](attributes, *given)
+            found |= zip(outputs, made if isinstance(made, tuple) else (made,), strict=True)
+            missing -= set(outputs)
             if not missing:
                 return [found[name] for name in wanted]
         raise ValueError(f"the network has no values {', '.join(sorted(missing))}")
@@ -129,7 +161,7 @@ class OnnxNetwork(nn.Module):
     def stages(self, size: tuple[int, int]) -> list[str]:
         """Names of the last maps before each halving of a picture of ``size``, largest first, without the first size."""
         with torch.no_grad():
-            names = [node[2] for node in self.nodes]
+            names = [name for node in self.nodes for name in node[2]]
             maps = self.maps(torch.zeros(1, 3, *size), names)
         shapes = [(name, tuple(value.shape)) for name, value in zip(names, maps, strict=True)]
         last = {shape[2:]: name for name, shape in shapes if len(shape) == 4 and shape[2] > 1}
@@ -140,10 +172,32 @@ class OnnxNetwork(nn.Module):
         return self.maps(x, [self.output])[0]
 
 
+def framed(pictures: Tensor, contract: Contract) -> Tensor:
+    """Crops of ArcFace's alignment as those of the contract's, at its size; what lies outside of them is black."""
+    height, width = contract.size
+    template = TEMPLATES.get(contract.alignment, ARCFACE_112)
+    if np.allclose(template.scaled(1.0, 1.0), ARCFACE_112.scaled(1.0, 1.0)):
+        return resized(pictures, contract.size)
+    side = pictures.shape[-1]
+    ours = (ARCFACE_112.scaled(side, side) + 0.5) / side  # shares of the side, a pixel's place being its centre
+    matrix = similarity(template.scaled(width, height), ours)  # pixels of their crop to shares of ours
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    theta = np.empty((2, 3))  # in the convention of affine_grid: -1 to 1 from border to border
+    theta[:, 0], theta[:, 1] = matrix[:, 0] * width, matrix[:, 1] * height
+    theta[:, 2] = 2 * (matrix[:, :2] @ centre + matrix[:, 2]) - 1
+    grid = functional.affine_grid(
+        torch.from_numpy(theta).to(pictures)[None].expand(len(pictures), 2, 3), [len(pictures), 3, height, width],
+        align_corners=False,
+    )
+    near = resized(pictures, (round(1.0 / float(np.hypot(matrix[0, 0], matrix[1, 0]))),) * 2)  # so that the warp never aliases
+    return functional.grid_sample(near + 1, grid, mode="bilinear", padding_mode="zeros", align_corners=False) - 1
+
+
 class FrozenMatcher(nn.Module):
     """Pictures (N, 3, H, W) RGB in [-1, 1], aligned as the card says, to its templates (N, length), differentiably.
 
-    They are resized by :func:`meetmid.models.recipes.losses.resized` and brought into the card's range and channel order.
+    They are crops aligned as ArcFace's; a matcher of another alignment sees them turned to its own. They are resized by
+    :func:`meetmid.models.recipes.losses.resized` and brought into the card's range and channel order.
     """
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
@@ -154,7 +208,7 @@ class FrozenMatcher(nn.Module):
 
     def prepare(self, pictures: Tensor) -> Tensor:
         """What the network is fed."""
-        x = 127.5 * (resized(pictures, self.contract.size) + 1)
+        x = 127.5 * (framed(pictures, self.contract) + 1)
         if self.contract.channels == "gray":
             return (luminance(x) - self.mean[:, :1]) / self.std[:, :1]
         return ((x.flip(1) if self.contract.channels == "bgr" else x) - self.mean) / self.std

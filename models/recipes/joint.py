@@ -43,9 +43,10 @@ class JointRecipe(Recipe):
         """FHN's picture."""
         return self.fhn.translate(batch)
 
-    def templates(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> Tensor:
-        """HRN's templates of FHN's pictures."""
-        return self.hrn.recognised(self.translate(batch))
+    def sides(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The teacher's templates of targets and of sources, and HRN's of FHN's pictures."""
+        gallery, plain, _ = self.hrn.sides(batch, match)
+        return gallery, plain, self.hrn.recognised(self.translate(batch))
 
     def substitutes(self) -> list[str]:
         """Those of both."""

@@ -90,7 +90,7 @@ def layer_features(network: nn.Module, layers: Sequence[str]) -> Features:
             for name in layers
         ]
         try:
-            network(pictures)
+            network.to(pictures.device)(pictures)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -1,26 +1,32 @@
 """Pictures for the translating recipes: from folders, paired or not, or simulated from the training faces.
 
 A paired folder has the same relative paths under its source and its target folder. The person is the first folder of the path,
-or the file name up to its last underscore. ``points.csv`` in a folder (columns file, x0, y0, x1, y1, ...) gives K landmarks of
-every picture in pixels; without it the pictures are taken as aligned and get the five points of the ArcFace template.
+or the file name up to its last underscore, or what a rule finds in the path. ``points.csv`` in a folder (columns file, x0, y0,
+x1, y1, ...) gives K landmarks of every picture in pixels; without it the pictures are taken as aligned and get the five points
+of the ArcFace template. Target pictures are aligned crops either way: matchers see them as they are.
 """
 
 from __future__ import annotations
 
 import csv
+import re
+import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from meetmid.models.recipes.faces import faces
-from meetmid.models.recipes.spectra import SPECTRA
 from numpy.typing import NDArray
 
 from meetmid.faces.alignment import ARCFACE_112, align
 from meetmid.images import load
+from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.spectra import SPECTRA
 from meetmid.resize import resize, to_uint8
 
+IN_MEMORY = 2**31
+FAR = 0.1
+"""Share of the side by which the mean landmarks of target pictures may differ from those of aligned crops."""
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
@@ -57,8 +63,21 @@ def template_points(size: int) -> NDArray[np.float32]:
     return ARCFACE_112.scaled(size, size).astype(np.float32)
 
 
-def _person(path: Path) -> str:
-    return path.parts[0] if len(path.parts) > 1 else path.stem.rpartition("_")[0] or path.stem
+def _person(path: Path, rule: re.Pattern[str] | None) -> str:
+    if rule is None:
+        return path.parts[0] if len(path.parts) > 1 else path.stem.rpartition("_")[0] or path.stem
+    found = rule.search(path.as_posix())
+    if found is None or rule.groups != 1:
+        raise ValueError(f"the rule for persons, {rule.pattern!r}, expects one group that is found in {path.as_posix()}")
+    return found[1]
+
+
+def _room(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array for pictures, in an unnamed temporary file where it is large."""
+    if int(np.prod(shape)) <= IN_MEMORY:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile(prefix="meetmid-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _landmarks(folder: Path) -> dict[str, NDArray[np.float64]]:
@@ -76,39 +95,57 @@ def _names(folder: Path) -> list[Path]:
     return names
 
 
-def read_folder(folder: Path, size: int, names: list[Path] | None = None) -> Pictures:
+def read_folder(
+    folder: Path, size: int, names: list[Path] | None = None, person: re.Pattern[str] | None = None
+) -> Pictures:
     """The pictures of a folder (or the named ones) resized to ``size`` x ``size``, landmarks moved along."""
     chosen = _names(folder) if names is None else names
     given = _landmarks(folder)
-    pictures, points = [], []
-    for name in chosen:
+    pictures, points = _room((len(chosen), size, size, 3)), []
+    for number, name in enumerate(chosen):
         picture = load(folder / name)
         height, width = picture.shape[:2]
         small = np.clip(resize(picture, (size, size)), 0.0, 1.0).astype(np.float32)
-        pictures.append(to_uint8(small))
+        pictures[number] = to_uint8(small)
         if given and name.as_posix() not in given:
             raise ValueError(f"{folder / 'points.csv'} has no landmarks of {name.as_posix()}")
         scale = np.array([size / width, size / height])
         points.append((given[name.as_posix()] + 0.5) * scale - 0.5 if given else template_points(size))
-    return Pictures([_person(n) for n in chosen], np.stack(pictures), np.stack(points).astype(np.float32))
+    return Pictures([_person(n, person) for n in chosen], pictures, np.stack(points).astype(np.float32))
 
 
-def read_pairs(source: Path, target: Path, size: int) -> Pairs:
+def check_aligned(pictures: Pictures) -> None:
+    """Raise ValueError where five given landmarks are far from those of aligned crops, which identity losses expect."""
+    if pictures.points.shape[1] != 5:
+        return
+    size = pictures.pictures.shape[1]
+    off = float(np.linalg.norm(pictures.points.mean(0) - template_points(size), axis=1).mean()) / size
+    if off > FAR:
+        raise ValueError(
+            f"the target pictures are not aligned: their mean landmarks lie {100 * off:.0f} % of the side from those of an "
+            f"ArcFace crop (at most {100 * FAR:.0f} %); cut them with meetmid.faces.alignment.align first"
+        )
+
+
+def read_pairs(source: Path, target: Path, size: int, person: re.Pattern[str] | None = None) -> Pairs:
     """Two folders with the same relative paths; raises ValueError naming what only one of them has."""
     ours, theirs = set(_names(source)), set(_names(target))
     if ours != theirs:
         alone = ", ".join(str(p) for p in sorted(ours ^ theirs)[:5])
         raise ValueError(f"{source} and {target} are not paired: only one of them has {alone}")
     names = sorted(ours)
-    return Pairs(read_folder(source, size, names), read_folder(target, size, names))
+    pairs = Pairs(read_folder(source, size, names, person), read_folder(target, size, names, person))
+    check_aligned(pairs.target)
+    return pairs
 
 
-def read_unpaired(source: Path, target: Path, size: int, seed: int) -> Pairs:
+def read_unpaired(source: Path, target: Path, size: int, seed: int, person: re.Pattern[str] | None = None) -> Pairs:
     """Two folders of the same people: each source picture with a random target picture of its person.
 
     People whom only one folder has are left out; raises ValueError if nobody remains.
     """
-    first, second = read_folder(source, size), read_folder(target, size)
+    first, second = read_folder(source, size, None, person), read_folder(target, size, None, person)
+    check_aligned(second)
     rng = np.random.default_rng(seed)
     of = {person: [k for k, p in enumerate(second.people) if p == person] for person in set(second.people)}
     ours = [k for k, person in enumerate(first.people) if person in of]

@@ -41,6 +41,23 @@ def teacher_maps(weights: Path | None, matcher: Path, device: str) -> Maps:
     return lambda x: inner.maps(substitute.prepare(x), names)
 
 
+def check_stages(teacher: Maps, hrn: HRN) -> None:
+    """Raise ValueError unless student and assistant make maps and embeddings of the teacher's shapes."""
+    blank = torch.zeros(1, 3, *SIDE)
+    parameters = next(hrn.parameters())
+    with torch.no_grad():
+        was = hrn.training
+        wanted = [tuple(m.shape[1:]) for m in teacher(blank)]
+        maps = hrn.student.eval().stages(blank.to(parameters))
+        got = [tuple(m.shape[1:]) for m in (*maps, hrn.student.head(maps[-1]))]
+        hrn.train(was)
+    if wanted != got:
+        raise ValueError(
+            f"student and assistant must make what the teacher makes: its stages and embedding are {wanted}, theirs {got}; "
+            f"choose --widths and --length accordingly"
+        )
+
+
 def load_fhn(path: Path) -> FHN:
     """The network of FHN's weights, whatever its options."""
     network: FHN = recognise(load_checkpoint(path), arch="rim-fhn").network.get_submodule("network")
@@ -69,6 +86,7 @@ class HRNRecipe(Recipe):
             hrn = HRN(ResNet34(*shape), ResNet34(*shape), options.sum_at)
         self.hrn = hrn
         self.teacher = teacher_maps(options.teacher, options.matcher, options.device)
+        check_stages(self.teacher, self.hrn)
         self.frozen_fhn = (losses.frozen(load_fhn(options.fhn)).to(options.device) if options.fhn else None,)
         self.optimisers = Optimisers({
             name: torch.optim.RMSprop(part.parameters(), options.rate, 0.99, weight_decay=1e-5)
@@ -107,9 +125,9 @@ class HRNRecipe(Recipe):
         """L_thetaS and L_thetaA."""
         return torch.stack(list(self.terms(self.translate(batch), batch.target).values())).sum()
 
-    def templates(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> Tensor:
-        """f_S + f_A, to be compared with the teacher's templates of the gallery."""
-        return self.recognised(self.translate(batch))
+    def sides(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The teacher's templates of targets and of sources, and f_S + f_A, which live in its space."""
+        return self.teacher(batch.target)[-1], self.teacher(batch.source)[-1], self.recognised(self.translate(batch))
 
     def recognised(self, pictures: Tensor) -> Tensor:
         """HRN's templates of pictures in [-1, 1] of any size."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,8 @@ def numbers(text: str) -> list[int]:
 
 
 def command_line(
-    description: str, *, size: int, batch: int, rate: float, steps: int = 20000, augmentation: Augmentation | None = None
+    description: str, *, size: int, batch: int, rate: float, epochs: int, augmentation: Augmentation | None = None,
+    snapshots: tuple[int, ...] = (),
 ) -> argparse.ArgumentParser:
     """The options that every translating recipe has; defaults are the family's published or chosen ones."""
     changes = augmentation or Augmentation()
@@ -47,6 +49,12 @@ def command_line(
     parser.add_argument("--target", type=Path, help="folder of target pictures under the same relative paths")
     parser.add_argument("--unpaired", action="store_true", help="pair --source and --target by person, not by path")
     parser.add_argument("--validation-share", type=float, default=0.1, help="share of the folders' people that validate")
+    parser.add_argument("--validation-source", type=Path, help="folder of source pictures that validate, instead of a share")
+    parser.add_argument("--validation-target", type=Path, help="their target pictures")
+    parser.add_argument(
+        "--person", type=re.compile, help="what in a picture's path names the person, as a regular expression with one group "
+        "(default: the first folder, or the file name up to its last underscore); SpeakingFaces: '^([0-9]+)_'"
+    )
     parser.add_argument("--people", type=int, default=4000, help="people to train on (simulated)")
     parser.add_argument("--validation-people", type=int, default=100, help="people to validate with (simulated)")
     parser.add_argument("--validation-names", type=Path, help="file with the names that may validate (simulated)")
@@ -55,7 +63,9 @@ def command_line(
         "--witness", type=Path, help="ONNX matcher (raw RGB, 112 px) that no loss sees and that figures are repeated with"
     )
     parser.add_argument("--size", type=int, default=size)
-    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--epochs", type=int, default=epochs, help="passes over the training pairs")
+    parser.add_argument("--steps", type=int, help="batches, in place of --epochs")
+    parser.add_argument("--snapshots", type=int, nargs="*", default=list(snapshots), help="epochs whose weights are kept too")
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=rate, help="learning rate of the optimisers")
     parser.add_argument("--enlarge", type=float, default=changes.enlarge, help="enlargement before the crop")
@@ -86,18 +96,29 @@ def load_parts(options: argparse.Namespace, spectrum: str) -> tuple[Pairs, Pairs
     """Training and validation pairs, without a person in common."""
     if (options.source is None) != (options.target is None):
         raise SystemExit("--source and --target go together")
+    if (options.validation_source is None) != (options.validation_target is None):
+        raise SystemExit("--validation-source and --validation-target go together")
     if options.source is not None:
-        pairs = (
-            read_unpaired(options.source, options.target, options.size, options.seed) if options.unpaired
-            else read_pairs(options.source, options.target, options.size)
-        )
-        return split_people(pairs, options.validation_share, options.seed)
+        pairs = _folders(options, options.source, options.target)
+        if options.validation_source is None:
+            return split_people(pairs, options.validation_share, options.seed)
+        held = _folders(options, options.validation_source, options.validation_target)
+        both = sorted(set(pairs.source.people) & set(held.source.people))
+        if both:
+            raise ValueError(f"people must not train and validate, but {', '.join(both[:5])} do (--person tells who is who)")
+        return pairs, held
     names = set(options.validation_names.read_text(encoding="utf-8").split()) if options.validation_names else None
     training = simulated(options.data, "lfw-single", spectrum, options.size, options.people, options.seed)
     validation = simulated(
         options.data, "lfw-multiple", spectrum, options.size, options.validation_people, options.seed + 1, each=2, people=names
     )
     return training, validation
+
+
+def _folders(options: argparse.Namespace, source: Path, target: Path) -> Pairs:
+    if options.unpaired:
+        return read_unpaired(source, target, options.size, options.seed, options.person)
+    return read_pairs(source, target, options.size, options.person)
 
 
 def witness(path: Path) -> FrozenMatcher:

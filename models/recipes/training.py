@@ -58,7 +58,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: Stateful) -> int:
     """Restore in place and return the step to go on from; 0 without a checkpoint."""
     if not path.exists():
         return 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])

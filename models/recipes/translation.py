@@ -16,16 +16,23 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from meetmid.models.recipes.batches import Augmentation, Batch, make_batch
-from meetmid.models.recipes.pairs import Pairs
-from meetmid.models.recipes.training import load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meetmid.evaluation.trials import Trials
+from meetmid.evaluation.uncertainty import auc, compare
+from meetmid.evaluation.verification import ErrorRates
+from meetmid.models.recipes.batches import Augmentation, Batch, make_batch
+from meetmid.models.recipes.pairs import Pairs
+from meetmid.models.recipes.training import load_checkpoint, logger, save_checkpoint
 from meetmid.runtime.cards import read_card, write_card
 from meetmid.sheets import contact_sheet
 
+_PLACES = {
+    "out", "data", "source", "target", "validation_source", "validation_target", "validation_names", "matcher", "witness",
+    "device", "threads", "every", "recipe", "teacher", "fhn", "hrn", "perceptual", "attributes",
+}
 PROOF = "simulated spectra: a functional proof, not the papers' result"
 
 
@@ -87,16 +94,13 @@ class Recipe(nn.Module):
         """Attention maps (N, 1, h, w) for the sample sheet, by what is written under them."""
         return {}
 
-    def templates(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> Tensor:
-        """Templates of the translated sources."""
-        return match(self.translate(batch))
+    def sides(self, batch: Batch, match: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Templates of the targets, which are the gallery, and of the sources untranslated and translated."""
+        return match(batch.target), match(batch.source), match(self.translate(batch))
 
-
-def area_under_curve(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> float:
-    """The share of (mated, non-mated) pairs of scores that are in order, ties counting half."""
-    other = np.sort(scores[~mated])
-    below, not_above = (np.searchsorted(other, scores[mated], side) for side in ("left", "right"))
-    return float((below + not_above).mean() / 2 / len(other))
+    def views(self, batch: Batch) -> dict[str, Batch]:
+        """What the figures are taken on, by what is added to their names; "" is the batch itself."""
+        return {"": batch}
 
 
 def cosines(probes: NDArray[np.float64], gallery: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -106,40 +110,51 @@ def cosines(probes: NDArray[np.float64], gallery: NDArray[np.float64]) -> NDArra
     return scores
 
 
-def matching_auc(scores: NDArray[np.float64], people: list[str]) -> float:
-    """AUC over all probe x gallery scores but those of a picture with its own pair."""
-    names = np.array(people)
-    pairs = ~np.eye(len(names), dtype=bool)
-    mated = names[:, None] == names[None]
-    return area_under_curve(scores[pairs], mated[pairs])
+def matching_figures(
+    plain: NDArray[np.float64], translated: NDArray[np.float64], people: list[str]
+) -> dict[str, float]:
+    """AUC of both and of their mean over all probe x gallery scores (P, P) but those of a picture with its own pair, and the
+    gain by translation with its 95 % interval, people drawn."""
+    own = np.eye(len(people), dtype=bool)
+    trials = {
+        kind: Trials.of(scores, people, people, own)
+        for kind, scores in (("untranslated", plain), ("translated", translated), ("fused", (plain + translated) / 2))
+    }
+    gain = compare(trials["translated"], trials["untranslated"], auc, draws=200)
+    return {
+        **{kind: ErrorRates.of(found).auc() for kind, found in trials.items()},
+        "gain": gain.value, "gain_low": gain.low, "gain_high": gain.high,
+    }
 
 
 @torch.no_grad()
 def evaluate(
     recipe: Recipe, pairs: Pairs, matchers: dict[str, Callable[[Tensor], Tensor]], device: str, batch: int = 16
 ) -> dict[str, float]:
-    """Validation loss, and per matcher the AUC of sources against the targets' templates: untranslated, translated, and fused
-    by the mean of both cosines, which is how PCFH matches (networks.md section 7.4)."""
+    """Validation loss, and per view and matcher the figures of :func:`matching_figures`; the mean of both cosines is how PCFH
+    matches (networks.md section 7.4)."""
     recipe.eval()
-    losses, templates = [], {name: ([], [], []) for name in matchers}  # type: ignore[var-annotated]
+    losses, weights = [], []
+    templates: dict[tuple[str, str], tuple[list[NDArray[np.float64]], ...]] = {}
     for start in range(0, len(pairs), batch):
         index = np.arange(start, min(start + batch, len(pairs)))
         if len(index) < 2:
             index = np.array([start - 1, start])
-        part = make_batch(pairs, index, device)
+        whole = make_batch(pairs, index, device)
         kept = slice(int(index[0] < start), None)
-        losses.append(float(recipe.validation_loss(part)))
-        for name, match in matchers.items():
-            rows = (match(part.target), match(part.source), recipe.templates(part, match))
-            for kind, row in zip(templates[name], rows, strict=True):
-                kind.append(row[kept].double().cpu().numpy())
+        losses.append(float(recipe.validation_loss(whole)))
+        weights.append(len(index))
+        for view, part in recipe.views(whole).items():
+            for name, match in matchers.items():
+                kinds = templates.setdefault((name, view), ([], [], []))
+                for kind, row in zip(kinds, recipe.sides(part, match), strict=True):
+                    kind.append(row[kept].double().cpu().numpy())
     recipe.train()
-    figures = {"loss": float(np.mean(losses))}
-    for name, kinds in templates.items():
+    figures = {"loss": float(np.average(losses, weights=weights))}
+    for (name, view), kinds in templates.items():
         gallery, plain, translated = (np.concatenate(kind) for kind in kinds)
-        scores = {"untranslated": cosines(plain, gallery), "translated": cosines(translated, gallery)}
-        scores["fused"] = (scores["untranslated"] + scores["translated"]) / 2
-        figures |= {f"{name}_{kind}": matching_auc(values, pairs.source.people) for kind, values in scores.items()}
+        found = matching_figures(cosines(plain, gallery), cosines(translated, gallery), pairs.source.people)
+        figures |= {f"{name}_{kind}{view}": value for kind, value in found.items()}
     return figures
 
 
@@ -180,20 +195,38 @@ def history(recipe: Recipe, training: Pairs, options: argparse.Namespace) -> dic
         "spectra": f"{spectrum} to visible" + (f"; {PROOF}" if simulated else ""),
         "landmarks": int(training.source.points.shape[1]), "matcher_of_losses": read_card(options.matcher / "card.toml").name,
         "size": options.size, "steps": options.steps, "batch": options.batch, "seed": options.seed,
-        "substitutes": "; ".join(recipe.substitutes()) or "none",
+        "substitutes": "; ".join(recipe.substitutes()) or "none", "options": told_options(options),
     }
+
+
+def told_options(options: argparse.Namespace) -> str:
+    """Every option that shapes the network, but where files lie and how often something is written."""
+    return "; ".join(f"{name} {value}" for name, value in sorted(vars(options).items()) if name not in _PLACES)
+
+
+def steps_of(epochs: int, count: int, batch: int) -> int:
+    """Steps of so many passes over ``count`` pairs."""
+    return -(-epochs * count // min(batch, count))
+
+
+def save_products(recipe: Recipe, folder: Path, ending: str = "") -> None:
+    """The state dicts that ``meetmid export`` takes."""
+    for name, network in recipe.products().items():
+        torch.save(network.state_dict(), folder / f"{name}{ending}.pt")
 
 
 def fit(
     recipe: Recipe, training: Pairs, validation: Pairs, matchers: dict[str, Callable[[Tensor], Tensor]],
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Train (or go on training) for ``options.steps``; log, checkpoint, sheet and figures lie in ``options.out``.
+    """Train (or go on training) for ``options.steps`` (None: ``options.epochs`` passes).
 
-    The weights that ``meetmid export`` takes are written there in the end. Batches and noise depend on the seed and
-    the step alone, so an interrupted run ends at the same bits.
+    Log, checkpoint, sheet and figures lie in ``options.out``, in the end also the weights that ``meetmid export`` takes.
+    Batches and noise depend on the seed and the step alone, so an interrupted run ends at the same bits.
     """
     log = logger(options.out)
+    if options.steps is None:
+        options.steps = steps_of(options.epochs, len(training), options.batch)
     recipe.to(options.device).train()
     path, kept = options.out / "checkpoint.pt", options.out / "figures.json"
     step = load_checkpoint(path, recipe, recipe.optimisers)
@@ -206,6 +239,7 @@ def fit(
     log.info("%s; before: %s", data, figures["before"])
     begun = time.monotonic()
     augmentation = Augmentation.of(options)
+    snapshots = {steps_of(epoch, len(training), options.batch): epoch for epoch in options.snapshots}
     peaks = {name: optimiser.defaults["lr"] for name, optimiser in recipe.optimisers.items()}
     for at in range(step, options.steps):
         rng = np.random.default_rng((options.seed, at))
@@ -219,6 +253,8 @@ def fit(
         terms = recipe.update(batch)
         if not all(np.isfinite(value) for value in terms.values()):
             raise RuntimeError(f"step {at + 1}: a loss is not finite: {terms}")
+        if at + 1 in snapshots:
+            save_products(recipe, options.out, f"-epoch-{snapshots[at + 1]}")
         if (at + 1) % options.every == 0 or at + 1 == options.steps:
             log.info("step %d %s (%.0f s)", at + 1, " ".join(f"{k} {v:.4g}" for k, v in terms.items()),
                      figures["seconds"] + time.monotonic() - begun)
@@ -228,11 +264,12 @@ def fit(
             kept.write_text(json.dumps(figures), encoding="utf-8")
             sample_sheet(recipe, validation, options.out / "samples.png", options.device, data)
     write_card(options.out / "training.toml", history(recipe, training, options))
-    for name, network in recipe.products().items():
-        torch.save(network.state_dict(), options.out / f"{name}.pt")
+    save_products(recipe, options.out)
+    names = np.array(validation.source.people)
     figures |= {
         "after": evaluate(recipe, validation, matchers, options.device), "steps": options.steps,
-        "size": options.size, "seed": options.seed, "n_pairs": len(validation) ** 2 - len(validation),
+        "size": options.size, "seed": options.seed, "simulated": options.source is None, "people": len(set(names)),
+        "n_pairs": len(names) ** 2 - len(names), "n_mated": int((names[:, None] == names).sum()) - len(names),
     }
     kept.write_text(json.dumps(figures), encoding="utf-8")
     log.info("after: %s", figures["after"])

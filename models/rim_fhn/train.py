@@ -14,7 +14,9 @@ from meetmid.models.recipes.running import command_line, run
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=224, batch=6, rate=1e-3, augmentation=Augmentation(rotation=10.0, contrast=0.2))
+    parser = command_line(
+        __doc__, size=224, batch=6, rate=1e-3, epochs=200, augmentation=Augmentation(rotation=10.0, contrast=0.2)
+    )
     parser.add_argument("--landmarks", type=int, default=5)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--passes", type=int, default=1)

@@ -15,7 +15,9 @@ from meetmid.models.recipes.running import command_line, run
 
 def main() -> None:
     """Command line of the recipe."""
-    parser = command_line(__doc__, size=224, batch=32, rate=1e-4, augmentation=Augmentation(rotation=10.0, contrast=0.2))
+    parser = command_line(
+        __doc__, size=224, batch=32, rate=1e-4, epochs=100, augmentation=Augmentation(rotation=10.0, contrast=0.2)
+    )
     parser.add_argument("--fhn", type=Path, help="weights.pt of models/rim_fhn/train.py")
     parser.add_argument("--blocks", type=int, nargs=4, default=[3, 4, 6, 3])
     parser.add_argument("--widths", type=int, nargs=4, default=[64, 128, 256, 512])

@@ -16,7 +16,7 @@ from meetmid.models.recipes.running import command_line, run
 def main() -> None:
     """Command line of the recipe."""
     parser = command_line(
-        __doc__, size=224, batch=6, rate=1e-4, steps=8000, augmentation=Augmentation(rotation=10.0, contrast=0.2)
+        __doc__, size=224, batch=6, rate=1e-4, epochs=20, augmentation=Augmentation(rotation=10.0, contrast=0.2)
     )
     parser.add_argument("--fhn", type=Path, required=True, help="weights.pt of models/rim_fhn/train.py")
     parser.add_argument("--hrn", type=Path, required=True, help="weights.pt of models/rim_hrn/train.py")

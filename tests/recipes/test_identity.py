@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 from meetmid.models.recipes import identity
 from meetmid.models.recipes.losses import cosine_distance
 
-from meetmid.runtime.cards import read_card
+from meetmid.faces.alignment import ARCFACE_112, TEMPLATES, align
+from meetmid.runtime.cards import CONTRACTS, read_card
 
 MIDFACE = Path(identity.__file__).parents[1] / "midface_s"
 
@@ -64,3 +66,63 @@ def test_a_wrong_conversion_and_an_unknown_operation_are_refused(tmp_path: Path,
     onnx.save(model, str(card.path))
     with pytest.raises(ValueError, match="no Tanh among"):
         identity.OnnxNetwork(read_card(tmp_path / "card.toml").path)
+
+
+def test_lightcnn_becomes_differentiable(tmp_path: Path) -> None:
+    from meetmid.export import export_onnx
+    from meetmid.networks.lightcnn import LightCNN29
+
+    torch.manual_seed(0)
+    torch.save(LightCNN29(2).state_dict(), tmp_path / "lightcnn.pth")
+    export_onnx(tmp_path / "lightcnn.pth", tmp_path / "out")
+    matcher = identity.load_matcher(tmp_path / "out")
+    pictures = (torch.rand(3, 3, 144, 144, generator=torch.Generator().manual_seed(1)) * 2 - 1).requires_grad_()
+    templates = matcher(pictures)
+    assert templates.shape == (3, 256)
+    assert torch.isfinite(torch.autograd.grad(templates.square().sum(), pictures)[0]).all()
+
+
+@pytest.mark.parametrize("alignment", ["arcface-112", "arcface-128", "arcface-96x112", "lightcnn-128"])
+@pytest.mark.parametrize("side", [64, 112, 224])
+def test_a_matcher_of_another_alignment_sees_its_own_crop(alignment: str, side: int, face) -> None:
+    template = TEMPLATES[alignment]
+    width, height = template.size
+    big = face(1, 400)
+    points = ARCFACE_112.scaled(400, 400)
+    ours, wanted = align(big, points, ARCFACE_112, size=(side, side)), align(big, points, template, size=(width, height))
+    contract = CONTRACTS["arcface"]
+    pictures = torch.from_numpy(ours.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
+    got = identity.framed(pictures, replace(contract, alignment=alignment, size=(height, width)))[0].permute(1, 2, 0).numpy()
+    inner = (slice(height // 4, 3 * height // 4), slice(width // 4, 3 * width // 4))
+    difference = np.abs((got + 1) * 127.5 - wanted)[inner]
+    assert difference.mean() < (6 if side == 64 else 3)
+    shifted = np.abs((np.roll(got, 3, 1) + 1) * 127.5 - wanted)[inner]
+    assert difference.mean() < 0.7 * shifted.mean()
+
+
+def test_operations_of_classifiers_agree_with_onnxruntime(tmp_path: Path) -> None:
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    nodes = [
+        helper.make_node("LeakyRelu", ["input"], ["a"], alpha=0.2),
+        helper.make_node("Split", ["a", "sizes"], ["b", "c", "d"], axis=1),
+        helper.make_node("Max", ["b", "c", "d"], ["e"]),
+        helper.make_node("Clip", ["e", "low", "high"], ["f"]),
+        helper.make_node("Concat", ["f", "e"], ["g"], axis=1),
+        helper.make_node("Transpose", ["g"], ["h"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["h", "shape"], ["i"]),
+        helper.make_node("Softmax", ["i"], ["output"], axis=-1),
+    ]
+    constants = {
+        "sizes": np.array([1, 1, 1]), "low": np.array(-0.5, np.float32), "high": np.array(0.5, np.float32),
+        "shape": np.array([0, -1]),
+    }
+    graph = helper.make_graph(
+        nodes, "scorer", [helper.make_tensor_value_info("input", 1, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("output", 1, ["n", 128])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, str(tmp_path / "scorer.onnx"))
+    network = identity.converted(tmp_path / "scorer.onnx", (3, 8, 8), 1.0)
+    assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 128)

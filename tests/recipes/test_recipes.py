@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 import tomllib
@@ -19,7 +20,7 @@ from meetmid.models.recipes.batches import Augmentation, Batch, smoothed
 from meetmid.models.recipes.perceptual import VGG19Features
 from meetmid.models.recipes.pool import Pool
 from meetmid.models.recipes.regions import part_centres, region_labels
-from meetmid.models.recipes.translation import area_under_curve
+from meetmid.models.recipes.translation import matching_figures, steps_of
 
 from meetmid.exporting.checkpoints import load_checkpoint
 from meetmid.exporting.recognition import recognise
@@ -301,11 +302,62 @@ def test_a_pool_gives_back_earlier_pictures() -> None:
     assert torch.equal(Pool(0, (1,))(given), given)
 
 
-def test_area_under_the_curve_counts_pairs() -> None:
+def test_figures_leave_a_pictures_own_pair_out() -> None:
     rng = np.random.default_rng(0)
-    scores, mated = rng.integers(0, 6, 60).astype(float), rng.random(60) < 0.4
-    slow = np.mean([(a > b) + 0.5 * (a == b) for a in scores[mated] for b in scores[~mated]])
-    assert area_under_curve(scores, mated) == pytest.approx(slow)
+    people = [f"P{k // 2}" for k in range(12)]
+    plain, made = rng.integers(0, 6, (2, 12, 12)).astype(float)
+    found = matching_figures(plain, made, people)
+    for name, scores in (("untranslated", plain), ("translated", made), ("fused", (plain + made) / 2)):
+        mated = [scores[a, b] for a in range(12) for b in range(12) if a != b and people[a] == people[b]]
+        other = [scores[a, b] for a in range(12) for b in range(12) if people[a] != people[b]]
+        assert found[name] == pytest.approx(np.mean([(a > b) + 0.5 * (a == b) for a in mated for b in other]))
+    assert found["gain"] == pytest.approx(found["translated"] - found["untranslated"])
+    assert found["gain_low"] < found["gain"] < found["gain_high"]
+
+
+def test_a_rule_tells_persons_and_folders_may_validate(
+    folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [Path("train/P1_a_3.png"), Path("train/P2_b_3.png")]
+    assert [pairs._person(n, None) for n in names] == ["train", "train"]
+    rule = re.compile("/(P[0-9]+)_")
+    assert [pairs._person(n, rule) for n in names] == ["P1", "P2"]
+    with pytest.raises(ValueError, match="expects one group"):
+        pairs._person(Path("elsewhere.png"), rule)
+    options = ["--validation-source", str(folders[0]), "--validation-target", str(folders[1])]
+    with pytest.raises(SystemExit, match="must not train and validate, but P0, P1"):
+        train(monkeypatch, "rim_fhn", folders, tiny.path.parent, tmp_path / "run", 1, *options)
+
+
+def test_unaligned_targets_are_refused(folders: tuple[Path, Path]) -> None:
+    rows = "".join(f"P{p}/{k}.png,5,5,20,5,12,12,8,20,18,20\n" for p in range(5) for k in range(2))
+    header = "file," + ",".join(f"x{k},y{k}" for k in range(5)) + "\n"
+    (folders[1] / "points.csv").write_text(header + rows)
+    with pytest.raises(ValueError, match="target pictures are not aligned"):
+        pairs.read_pairs(*folders, 36)
+
+
+def test_large_sets_lie_in_a_file(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    held = pairs.read_folder(folders[0], 36).pictures
+    monkeypatch.setattr(pairs, "IN_MEMORY", 100)
+    mapped = pairs.read_folder(folders[0], 36).pictures
+    assert isinstance(mapped, np.memmap)
+    assert (mapped == held).all()
+
+
+def test_epochs_become_steps_and_snapshots_are_kept(
+    folders: tuple[Path, Path], tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert steps_of(90, 4000, 1) == 360_000
+    assert steps_of(3, 5, 2) == 8
+    train(monkeypatch, "rim_fhn", folders, tiny.path.parent, tmp_path / "run", 4, "--snapshots", "1")
+    kept = torch.load(tmp_path / "run" / "weights-epoch-1.pt", weights_only=True)
+    last = torch.load(tmp_path / "run" / "weights.pt", weights_only=True)
+    assert kept.keys() == last.keys()
+    assert any(not torch.equal(kept[k], last[k]) for k in kept)
+    history = tomllib.loads((tmp_path / "run" / "training.toml").read_text(encoding="utf-8"))
+    assert "weight_pixel 5.0" in history["options"]
+    assert str(tmp_path) not in history["options"]
 
 
 def test_regions_lie_at_their_landmarks() -> None:
