@@ -13,14 +13,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from ladder import pools, side
+from ladder import pools
 from machine import write_csv
 
-from meetmid.evaluation import rank1_hits
+from meetmid.evaluation import Trials, search
+from meetmid.evaluation.ladder import masked_side
 from meetmid.gallery.paths import format_path, select_paths
 from meetmid.scores.fusion import fuse_sides
 
-SCALES = (2, 4)
 PROBE_SLOTS = ((0,), (0, 3, 7), (0, 3, 7))
 """Blur slots kept at 1x, 2x and 4x: of the distinct levels, about 13 of 16, those of sigma 0, 0.4 and about 0.67."""
 
@@ -35,11 +35,11 @@ def hits(runs: list, paths: list[int], rules: tuple[str, str]) -> int:
                 keep_p[scale, list(slots)] = 1.0
             keep_g = np.zeros(gallery.weights.shape[1:])
             keep_g[0, 0] = 1.0
-            keep_g[1:3, paths] = 1.0
-            p, g = side(pool, "set", keep_p), side(gallery, "set", keep_g)
+            keep_g[1:3, paths] = 1.0  # 2x and 4x
+            p, g = masked_side(pool, "set", keep_p), masked_side(gallery, "set", keep_g)
             p.weights[p.weights > 0] = 1.0
             scores = fuse_sides(p, g, [rules], add="mean")[0]
-            total += int(rank1_hits(scores, mates, subjects).sum())
+            total += int(search(Trials.of(scores, mates, subjects)).hits().sum())
     return total
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "balanced.csv")
     args = parser.parse_args()
     people = ("selection", args.people, args.probes_each)
-    runs = [pools(m, [24, 16], args.paths, *people, args.cache, SCALES) for m in args.matcher]
+    runs = [pools(m, [24, 16], args.paths, *people, args.cache) for m in args.matcher]
     names = ["undegraded", *(format_path(p) for p in select_paths(args.paths) if p)]
     trials = sum(len(mates) * len(probes) for _, mates, _, probes in runs)
     rows: list[dict[str, object]] = []

@@ -14,40 +14,16 @@ from typing import TYPE_CHECKING, Any
 from meetmid.cli import DONE, ENVIRONMENT, SOME_FAILED
 from meetmid.cli.bar import Bar
 from meetmid.cli.checks import check_output
-from meetmid.errors import ConfigError, InputError
+from meetmid.cli.matching import open_matcher
+from meetmid.errors import InputError
 from meetmid.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from meetmid.matcher import Matcher
     from meetmid.result import MatchResult
     from meetmid.scores.ranking import Candidate
-
-
-def _matcher(options: argparse.Namespace, preset: str | None = None, **extra: Any) -> Matcher:
-    from meetmid.matcher import Matcher
-
-    fusion = getattr(options, "fusion", None)
-    if fusion is not None:
-        fusion = tuple(fusion.split(","))
-        if len(fusion) != 2:
-            raise ConfigError(f"--fusion expects PROBE_RULE,GALLERY_RULE, got {options.fusion!r}")
-    if options.centering is not None:
-        extra["centering"] = options.centering
-    if options.scales is not None:
-        extra["scales"] = tuple(options.scales)
-    if options.lr_size is not None:
-        extra["lr_size"] = options.lr_size or None
-    if options.no_identity:
-        extra["identity"] = False
-    return Matcher(
-        preset or options.preset, matcher=options.matcher, gallery_matcher=options.gallery_matcher,
-        hallucinator=options.hallucinator, detector=options.detector, reference=options.reference, faces=options.faces,
-        device=options.device, threads=options.threads, memory_limit=int(options.memory_limit * 2**30),
-        seed=options.seed, errors=options.errors, fusion=fusion, progress=Bar(quiet=options.quiet), **extra,
-    )
 
 
 def _gallery(path: str) -> Any:
@@ -69,7 +45,12 @@ def _print_notes(result: MatchResult) -> None:
 
 def _print_ranks(names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
     for name, candidates in zip(names, ranks, strict=True):
-        print(f"{name}: " + (", ".join(f"{c.id} {c.score:.4f}" for c in candidates) or "no score"))
+        print(f"{name}: " + (", ".join(map(_candidate, candidates)) or "no score"))
+
+
+def _candidate(found: Candidate) -> str:
+    ratio = "" if found.log10_lr is None else f" (LR 10^{found.log10_lr:.2f}, {found.decision})"
+    return f"{found.id} {found.score:.4f}{ratio}"
 
 
 def _check_request(options: argparse.Namespace, *endings: str) -> None:
@@ -85,15 +66,22 @@ def match(options: argparse.Namespace) -> int:
     _check_request(options, ".csv", ".npz", ".json")
     if options.explain:
         check_output(Path(options.explain), ".png", makes_folders=True)
-    with _matcher(options) as matcher:
+    if options.report:
+        check_output(Path(options.report), ".html", ".htm")
+    with open_matcher(options) as matcher:
         result = matcher.match(options.probes, _gallery(options.gallery))
         if options.output:
             result.save(options.output)
-        _print_ranks(result.probe_ids, result.rank(options.k))
+        _print_ranks(result.probe_ids, result.rank(options.k, options.strength))
         _print_notes(result)
         code = _report_failures(result.failed)
         if options.explain and not _explain_best(result, options.explain):
             code = SOME_FAILED
+        if options.report:
+            from meetmid.reporting import save_report
+
+            save_report(result, options.report, k=options.k, strength=options.strength)
+            print(f"wrote {options.report}")
     return code
 
 
@@ -117,7 +105,7 @@ def enroll(options: argparse.Namespace) -> int:
     store = Path(options.store)
     if store.exists() and not (store / "manifest.json").is_file():
         raise InputError(f"{store}: expected a new path or an enrolled gallery, it holds something else")
-    with _matcher(options) as matcher:
+    with open_matcher(options) as matcher:
         gallery = matcher.enroll(options.images, path=options.store)
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
@@ -127,9 +115,9 @@ def enroll(options: argparse.Namespace) -> int:
 def identify(options: argparse.Namespace) -> int:
     """``meetmid identify``."""
     _check_request(options, ".csv", ".json")
-    with _matcher(options) as matcher:
+    with open_matcher(options) as matcher:
         result = matcher.match(options.probes, _gallery(options.gallery))
-    ranks = result.rank(options.k)
+    ranks = result.rank(options.k, options.strength)
     if options.output:
         _save_ranks(Path(options.output), result.probe_ids, ranks)
     _print_ranks(result.probe_ids, ranks)
@@ -144,9 +132,9 @@ def _save_ranks(path: Path, names: Sequence[str], ranks: Sequence[Sequence[Candi
     else:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["probe", "rank", "id", "score"])
+            writer.writerow(["probe", "rank", "id", "score", "log10_lr", "decision"])
             for name, candidates in zip(names, ranks, strict=True):
-                writer.writerows([name, c.rank, c.id, c.score] for c in candidates)
+                writer.writerows([name, c.rank, c.id, c.score, c.log10_lr, c.decision] for c in candidates)
 
 
 def degrade(options: argparse.Namespace) -> int:
@@ -226,7 +214,7 @@ def plan(options: argparse.Namespace) -> int:
     if options.n_probes < 0 or options.n_gallery < 0:
         raise InputError("plan expects counts of 0 or more")
     for name in PRESETS if options.all else [options.preset]:
-        with _matcher(options, preset=name) as matcher:
+        with open_matcher(options, preset=name) as matcher:
             print(matcher.plan(options.n_probes, options.n_gallery), end="\n\n" if options.all else "\n")
     return DONE
 

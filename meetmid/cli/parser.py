@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 from meetmid import __version__
-from meetmid.cli import commands, exporting
+from meetmid.cli import commands, evaluation, exporting, matching
 from meetmid.config import PRESETS
 
 
@@ -25,13 +24,15 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("-o", "--output", help="save the result as .csv, .npz or .json")
     match.add_argument("-k", type=int, default=5, help="candidates to print per probe (default 5)")
     match.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
+    _calibrated(match)
+    match.add_argument("--report", metavar="HTML", help="write a self-contained report of candidates, reasons and settings")
     match.add_argument("--explain", metavar="PNG", help="write a sheet that explains every probe's best match")
-    _matcher_options(match)
+    matching.add_arguments(match)
 
     enroll = _verb(verbs, "enroll", commands.enroll, "make the templates of a gallery once")
     enroll.add_argument("images", help="a directory of portraits (sub-directory = one subject)")
     enroll.add_argument("store", help="the directory to write")
-    _matcher_options(enroll)
+    matching.add_arguments(enroll)
 
     identify = _verb(verbs, "identify", commands.identify, "ranked candidates of every probe")
     identify.add_argument("probes")
@@ -39,7 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     identify.add_argument("-k", type=int, default=10, help="candidates per probe (default 10)")
     identify.add_argument("-o", "--output", help="save the candidates as .csv or .json")
     identify.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
-    _matcher_options(identify)
+    _calibrated(identify)
+    matching.add_arguments(identify)
 
     degrade = _verb(verbs, "degrade", commands.degrade, "degrade a portrait along one or many paths")
     degrade.add_argument("image")
@@ -61,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("n_probes", type=int)
     plan.add_argument("n_gallery", type=int)
     plan.add_argument("--all", action="store_true", help="every preset")
-    _matcher_options(plan)
+    matching.add_arguments(plan)
 
     models = _verb(verbs, "models", commands.models, "list, show or add models")
     models.add_argument("action", nargs="?", choices=("list", "show", "add"), default="list")
@@ -72,6 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_argument("--scale", type=int, help="enlargement of a hallucinator: 2, 4, 8, ...")
     models.add_argument("--family", help="name shared by the models of several scales (default its own name)")
     models.add_argument("--license", default="not stated", help="its terms of use (default 'not stated')")
+
+    evaluate = _verb(verbs, "evaluate", evaluation.evaluate, "error rates and tables on a dataset, with intervals")
+    evaluation.add_arguments(evaluate)
+    matching.add_arguments(evaluate)
 
     export = _verb(verbs, "export", exporting.export, "a trained checkpoint to a model that meetmid runs")
     exporting.add_arguments(export)
@@ -95,38 +101,13 @@ def _verb(
     return parser
 
 
-def _matcher_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", default="balanced", choices=list(PRESETS))
-    parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default midface-s)")
-    parser.add_argument("--gallery-matcher", help="another network for the portraits, in the same template space")
-    parser.add_argument("--hallucinator", help="a family or folder of generators (default edsr-face)")
-    parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
-    parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
-    parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
-    parser.add_argument("--detector", help="yunet:FILE, scrfd:FILE or insightface:PACK")
-    parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
-    parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
-    parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--errors", choices=("record", "raise"), default="record")
-    _quiet(parser)
+def _calibrated(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calibration", metavar="JSON", help="add likelihood ratios: a calibration for this configuration")
+    parser.add_argument("--strength", type=float, default=100.0, help="likelihood ratio that a decision needs (default 100)")
 
 
 def _quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-
-
-def _gib(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"expected a number of GiB, got {text!r}")
-    return value
 
 
 def _pictures_out(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,71 @@
+"""The arguments that every command which matches shares, and the Matcher they ask for."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from meetmid.cli.bar import Bar
+from meetmid.config import PRESETS
+from meetmid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from meetmid.matcher import Matcher
+
+
+def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra: Any) -> Matcher:
+    """The Matcher that the arguments ask for; ``preset`` overrides theirs, ``extra`` keywords are passed on."""
+    from meetmid.matcher import Matcher
+
+    fusion = getattr(options, "fusion", None)
+    if fusion is not None:
+        fusion = tuple(fusion.split(","))
+        if len(fusion) != 2:
+            raise ConfigError(f"--fusion expects PROBE_RULE,GALLERY_RULE, got {options.fusion!r}")
+    if options.centering is not None:
+        extra["centering"] = options.centering
+    if options.scales is not None:
+        extra["scales"] = tuple(options.scales)
+    if options.lr_size is not None:
+        extra["lr_size"] = options.lr_size or None
+    if options.no_identity:
+        extra["identity"] = False
+    return Matcher(
+        preset or options.preset, matcher=options.matcher, gallery_matcher=options.gallery_matcher,
+        hallucinator=options.hallucinator, detector=options.detector, reference=options.reference, faces=options.faces,
+        device=options.device, threads=options.threads, memory_limit=int(options.memory_limit * 2**30),
+        seed=options.seed, errors=options.errors, fusion=fusion, calibration=getattr(options, "calibration", None),
+        progress=Bar(quiet=options.quiet), **extra,
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to compute, with which models, and where."""
+    parser.add_argument("--preset", default="balanced", choices=list(PRESETS))
+    parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default midface-s)")
+    parser.add_argument("--gallery-matcher", help="another network for the portraits, in the same template space")
+    parser.add_argument("--hallucinator", help="a family or folder of generators (default edsr-face)")
+    parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
+    parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
+    parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
+    parser.add_argument("--detector", help="yunet:FILE, scrfd:FILE or insightface:PACK")
+    parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
+    parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
+    parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--errors", choices=("record", "raise"), default="record")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _gib(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number of GiB, got {text!r}")
+    return value

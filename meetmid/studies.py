@@ -1,0 +1,200 @@
+"""Experiments: a protocol run with a matcher, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import MatchConfig
+from meetmid.errors import InputError
+from meetmid.evaluation.camera import FarCamera
+from meetmid.evaluation.folds import fold_accuracy
+from meetmid.evaluation.ladder import Centring, Rung, climb, subset_rank1
+from meetmid.evaluation.measures import Measure, pair_measures, quality_measures, search_measures
+from meetmid.evaluation.protocols import PairProtocol, Sample, SearchProtocol, subsets
+from meetmid.evaluation.quality import psnr, ssim
+from meetmid.evaluation.trials import Trials
+from meetmid.gallery.tree import work_image
+from meetmid.matcher import Matcher
+from meetmid.probes.hypotheses import probe_pictures
+from meetmid.resize import resize, to_uint8
+from meetmid.result import MatchResult
+
+Picture = NDArray[np.uint8]
+CROP = (("cut", "crop"),)
+"""Tag of a sample whose picture is a face crop already, whatever the configuration says of the others."""
+SUBSET, SUBSETS = 80, 10
+
+
+@dataclass(frozen=True, eq=False)
+class SearchStudy:
+    """Probes searched in a gallery: the ``result``, its ``trials`` and ``measures``; ``rungs`` of the ladder and the rank-1
+    percentages of the ``subsets`` of people (networks.md section 12, RRSSV), where they were asked for."""
+
+    protocol: SearchProtocol
+    result: MatchResult
+    trials: Trials = field(repr=False)
+    measures: tuple[Measure, ...]
+    rungs: tuple[Rung, ...] = field(default=(), repr=False)
+    subsets: NDArray[np.float64] | None = field(default=None, repr=False)
+
+    @property
+    def failed(self) -> tuple[tuple[str, str, str], ...]:
+        """(side, id, reason) of every picture without a score."""
+        return self.result.failed
+
+
+@dataclass(frozen=True, eq=False)
+class PairStudy:
+    """Pairs compared: ``scores`` (N,), NaN where either picture failed for the reason in ``failed`` (side, id, reason)."""
+
+    protocol: PairProtocol
+    scores: NDArray[np.float64] = field(repr=False)
+    measures: tuple[Measure, ...]
+    failed: tuple[tuple[str, str, str], ...]
+    warnings: tuple[str, ...]
+    config: MatchConfig = field(repr=False)
+    models: dict[str, str]
+
+
+def search_study(
+    matcher: Matcher, protocol: SearchProtocol, *, centrings: Sequence[Centring] = (), draws: int = 500, seed: int = 0
+) -> SearchStudy:
+    """Search every probe of a protocol; with ``centrings`` also the ladder, for which the matcher needs
+    :func:`meetmid.evaluation.ladder.ladder_config`. Raises what :meth:`meetmid.Matcher.match` does."""
+    gallery = matcher.enroll(*_side(matcher, protocol.gallery), faces=_hints(matcher, protocol.gallery))
+    probes = matcher.lift(*_side(matcher, protocol.probes), faces=_hints(matcher, protocol.probes))
+    people = protocol.probe_subjects, protocol.gallery_subjects
+    rungs = tuple(climb(probes.pool, gallery.pool, *people, centrings)) if centrings else ()
+    rates, known = None, sorted(set(people[1]))
+    if rungs and len(known) >= SUBSET:
+        chosen = subsets(known, SUBSET, SUBSETS)
+        rates = subset_rank1(probes.pool, gallery.pool, *people, chosen, centrings[-1])
+    result = matcher.match(probes, gallery)
+    trials = Trials.of(result, *people)
+    measures = search_measures(trials, draws=draws, seed=seed) + _quality(matcher, protocol.probes)
+    return SearchStudy(protocol, result, trials, tuple(measures), rungs, rates)
+
+
+def pair_study(matcher: Matcher, protocol: PairProtocol) -> PairStudy:
+    """Compare the pairs of a protocol, fold by fold; the second picture of a pair is the probe."""
+    scores = np.full(len(protocol.mated), np.nan)
+    failed: dict[tuple[str, str, str], None] = {}
+    warnings: dict[str, None] = {}
+    models: dict[str, str] = {}
+    for fold in np.unique(protocol.fold):
+        rows = np.flatnonzero(protocol.fold == fold)
+        gallery, columns = _distinct([protocol.first[k] for k in rows])
+        probes, places = _distinct([protocol.second[k] for k in rows])
+        result = matcher.match(
+            matcher.lift(*_side(matcher, probes), faces=_hints(matcher, probes)),
+            matcher.enroll(*_side(matcher, gallery), faces=_hints(matcher, gallery)),
+        )
+        scores[rows] = result.scores[places, columns]
+        failed |= dict.fromkeys(result.failed)
+        warnings |= dict.fromkeys(result.warnings)
+        models = result.models
+    accuracy = fold_accuracy(scores, protocol.mated, protocol.fold)
+    measures = pair_measures(scores, protocol.mated, accuracy) + _quality(matcher, _distinct(protocol.second)[0])
+    return PairStudy(
+        protocol, scores, tuple(measures), tuple(failed), tuple(warnings), matcher.config, models
+    )
+
+
+def lowered(samples: Sequence[Sample], matcher: Matcher, size: int) -> tuple[Sample, ...]:
+    """The samples' face crops, reduced to ``size`` px a side by area averaging; their ``truth`` is the crop as it was.
+
+    One whose face cannot be cut stays as it is, so that its failure is recorded with its reason.
+    """
+    if size < 4:
+        raise InputError(f"expected a size of at least 4 px, got {size}")
+    return _seen(samples, matcher, lambda crop, _: np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)))
+
+
+def captured(samples: Sequence[Sample], matcher: Matcher, camera: FarCamera, seed: int) -> tuple[Sample, ...]:
+    """The samples as a simulated far camera sees them, each with its own draw of ``seed``."""
+    return _seen(samples, matcher, lambda crop, number: camera.capture(crop, (seed, number)))
+
+
+def simulated(protocol: SearchProtocol, matcher: Matcher, size: int, seed: int) -> SearchProtocol:
+    """A protocol of ordinary portraits whose probes a :class:`FarCamera` catches ``size`` px wide; its name says so."""
+    probes = captured(protocol.probes, matcher, FarCamera(size=size), seed)
+    return replace(protocol, name=f"{protocol.name}, simulated far camera of {size} px", probes=probes)
+
+
+def _seen(samples: Sequence[Sample], matcher: Matcher, see: Callable[[Picture, int], Picture]) -> tuple[Sample, ...]:
+    found = []
+    for number, sample in enumerate(samples):
+        crop = _cut(matcher, sample.picture)
+        if crop is not None:
+            found.append(replace(sample, picture=see(crop, number), tags=(*sample.tags, *CROP), truth=crop))
+        else:
+            found.append(sample)
+    return tuple(found)
+
+
+def _cut(matcher: Matcher, picture: Any) -> Picture | None:
+    try:
+        return matcher.cut(picture)
+    except InputError:
+        return None
+
+
+def _side(matcher: Matcher, samples: Sequence[Sample]) -> tuple[list[Any], list[str]]:
+    """Pictures as the matcher takes them, and their ids."""
+    flip = matcher.config.color == "bgr"
+    pictures = [
+        (s.picture[..., ::-1] if flip else s.picture) if isinstance(s.picture, np.ndarray) else s.picture for s in samples
+    ]
+    return pictures, [s.id for s in samples]
+
+
+def _hints(matcher: Matcher, samples: Sequence[Sample]) -> dict[str, str]:
+    return {s.id: s.tag("cut") or matcher.config.faces for s in samples}
+
+
+def _distinct(samples: Sequence[Sample]) -> tuple[list[Sample], list[int]]:
+    """Every sample once, and where each of the given ones is."""
+    places: dict[str, int] = {}
+    for sample in samples:
+        places.setdefault(sample.id, len(places))
+    once = {sample.id: sample for sample in samples}
+    return [once[name] for name in places], [places[sample.id] for sample in samples]
+
+
+def _quality(matcher: Matcher, samples: Sequence[Sample]) -> list[Measure]:
+    """How close what the generator makes of each probe comes to its truth, where there is one."""
+    found = []
+    for sample in samples:
+        crop = None if sample.truth is None else _crop_of(matcher, sample)
+        truth = None if crop is None else _cut(matcher, sample.truth)
+        if crop is not None and truth is not None:
+            found.append(_compared(matcher, crop, truth))
+    return quality_measures(found) if found else []
+
+
+def _crop_of(matcher: Matcher, sample: Sample) -> Picture | None:
+    is_crop = isinstance(sample.picture, np.ndarray) and bool(sample.tag("cut"))
+    return np.asarray(sample.picture) if is_crop else _cut(matcher, sample.picture)
+
+
+def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, float]:
+    """PSNR and SSIM of what the generator makes of the crop, unblurred and at the largest scale, with the truth at its size;
+    without a generator, of the crop enlarged bicubically to the truth's."""
+    config = matcher.config
+    made = None
+    if config.scales:
+        work = work_image(crop, config.work_size, config.degradations.resize)
+        alone = replace(config, sigmas=(0.0,), identity=False)
+        largest = int(np.argmax(config.scales))
+        shown = probe_pictures(work, alone, matcher.hallucinator, only=largest)
+        made = next((to_uint8(picture) for _, _, _, picture in shown), None)
+    if made is None:
+        made = to_uint8(resize(crop, (truth.shape[0], truth.shape[1])))
+    wanted = to_uint8(resize(truth, (made.shape[0], made.shape[1])))
+    return psnr(made, wanted), ssim(made, wanted)
