@@ -36,7 +36,8 @@ def print_ladder(options: argparse.Namespace, rungs: Sequence[Rung]) -> list[Row
     """The fused scheme's tables 2 and 3, beside the published figures where the pictures are theirs."""
     from meetmid.evaluation.published import FUSED_LADDER, FUSED_MODELS
 
-    is_theirs = options.dataset == "scface" and options.distance == 1 and not options.simulate and not options.lower
+    is_theirs = options.dataset == "scface" and options.distance == 1
+    is_theirs &= not (options.simulate or options.lower or options.cameras)
     print("\nrank-1 by step" + (f", published: {' / '.join(FUSED_MODELS)}" if is_theirs else ""))
     rows = []
     for rung in rungs:
