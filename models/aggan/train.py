@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-
 from meetmid.models.recipes import losses
 from meetmid.models.recipes.batches import Augmentation, Batch
 from meetmid.models.recipes.perceptual import perceptual_loss
 from meetmid.models.recipes.running import command_line, run
 from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import Tensor, nn
+
 from meetmid.networks.adalin import clamp_rho
 from meetmid.networks.aggan import AGGAN
 from meetmid.networks.aggan_discriminator import AGGANDiscriminator

@@ -16,9 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from meetmid.models.recipes import losses
 from meetmid.models.recipes.batches import Augmentation, Batch
 from meetmid.models.recipes.identity import OnnxNetwork, converted, load_matcher
@@ -26,6 +23,9 @@ from meetmid.models.recipes.perceptual import perceptual_loss
 from meetmid.models.recipes.regions import part_centres, patches
 from meetmid.models.recipes.running import add_parts, command_line, run
 from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import Tensor, nn
+from torch.nn import functional
+
 from meetmid.networks.anyres import AnyRes
 from meetmid.networks.cyclegan import PatchDiscriminator
 

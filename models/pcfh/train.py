@@ -13,14 +13,14 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-
 from meetmid.models.recipes import domain_losses, losses
 from meetmid.models.recipes.batches import Batch
 from meetmid.models.recipes.pool import Pool
 from meetmid.models.recipes.regions import part_centres
 from meetmid.models.recipes.running import add_parts, command_line, run
 from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import Tensor, nn
+
 from meetmid.networks.cyclegan import PatchDiscriminator, ResNetGenerator
 from meetmid.networks.pcfh import PCFHGenerator, crop
 from meetmid.networks.pcfh_training import AttentionMap, InformationCritic, warp

@@ -10,13 +10,13 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-
 from meetmid.models.recipes import domain_losses, losses
 from meetmid.models.recipes.batches import Batch
 from meetmid.models.recipes.regions import PARTS, part_centres, region_labels
 from meetmid.models.recipes.running import add_parts
 from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import Tensor, nn
+
 from meetmid.networks.rim import FHN, DomainDiscriminator
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from meetmid.models.recipes.losses import frozen, luminance, resized
 from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
 from meetmid.faces.alignment import ARCFACE_112, TEMPLATES, similarity
-from meetmid.models.recipes.losses import frozen, luminance, resized
 from meetmid.runtime.cards import Contract, ModelCard, read_card
 
 LIMIT = 1e-4

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.spectra import SPECTRA
 from numpy.typing import NDArray
 
 from meetmid.faces.alignment import ARCFACE_112, align
 from meetmid.images import load
-from meetmid.models.recipes.faces import faces
-from meetmid.models.recipes.spectra import SPECTRA
 from meetmid.resize import resize, to_uint8
 
 IN_MEMORY = 2**31

@@ -16,6 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from meetmid.models.recipes.batches import Augmentation, Batch, make_batch
+from meetmid.models.recipes.pairs import Pairs
+from meetmid.models.recipes.training import load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,9 +26,6 @@ from torch.nn import functional
 from meetmid.evaluation.trials import Trials
 from meetmid.evaluation.uncertainty import auc, compare
 from meetmid.evaluation.verification import ErrorRates
-from meetmid.models.recipes.batches import Augmentation, Batch, make_batch
-from meetmid.models.recipes.pairs import Pairs
-from meetmid.models.recipes.training import load_checkpoint, logger, save_checkpoint
 from meetmid.runtime.cards import read_card, write_card
 from meetmid.sheets import contact_sheet
 

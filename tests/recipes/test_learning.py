@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("torch", reason="the training recipes need torch (extra: export)")
 
 import torch
-from torch import nn
-
 from meetmid.models.recipes import pairs, residual, running, spectra
 from meetmid.models.recipes.batches import Batch, make_batch
 from meetmid.models.recipes.translation import Optimisers, Recipe
+from torch import nn
+
 from meetmid.networks.evolve import EvolveIR
 
 MODELS = Path(pairs.__file__).parents[1]
