@@ -26,7 +26,7 @@ from meetmid.plan import Plan, make_plan
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels
 from meetmid.resize import to_uint8
-from meetmid.result import MatchResult
+from meetmid.result import MatchResult, made_with
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, ProgressCallback
 from meetmid.runtime.registry import get_model
@@ -95,7 +95,7 @@ class Matcher:
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
         self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
         if self.calibration is not None:
-            self.calibration.check({"config": self.config.hash(), **{n.card.name: n.card.sha256 for n in self._networks}})
+            self.calibration.check(made_with(self.config, self._hashes()))
 
     def _templates(self, card: ModelCard) -> TemplateNetwork:
         options = self.config.degradations
@@ -271,8 +271,14 @@ class Matcher:
         networks = dict.fromkeys((self.network.network.card.sha256, self.gallery_network.network.card.sha256))
         return "+".join(networks)
 
+    def _hashes(self) -> dict[str, str]:
+        known = {n.card.name: f"sha256 {n.card.sha256}" for n in self._networks}
+        if self.config.centering == "reference":
+            known["reference means"] = f"sha256 {self.reference.digest}"
+        return known
+
     def _models(self) -> dict[str, str]:
-        return {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
+        return self._hashes() | {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
 
 
 def match(

@@ -105,8 +105,9 @@ class MatchResult:
 
     @property
     def made_with(self) -> dict[str, str]:
-        """What the scores depend on, for :func:`meetmid.evaluation.calibrate`: configuration hash, model name to sha256."""
-        return {"config": self.config.hash(), **{name: text.split()[1] for name, text in self.models.items()}}
+        """What the scores depend on, for :func:`meetmid.evaluation.calibrate`: configuration hash, model name to sha256. Raises
+        ConfigError for scores that no calibration can be for."""
+        return made_with(self.config, self.models)
 
     def rank(self, k: int = 10, strength: float = 100.0) -> list[list[Candidate]]:
         """The k best gallery entries of every probe: by score, ties by position; empty for a failed probe.
@@ -220,6 +221,16 @@ class MatchResult:
                 f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+
+def made_with(config: MatchConfig, models: dict[str, str]) -> dict[str, str]:
+    """What scores depend on; raises ConfigError where they also depend on the other pictures of a run."""
+    if config.centering == "set":
+        raise ConfigError(
+            "centering='set' makes every score depend on all pictures of its run, so no calibration holds for another run: "
+            "use 'reference', 'vector' or 'none'"
+        )
+    return {"config": config.hash(), **{name: text.split()[1] for name, text in models.items()}}
 
 
 def _ok(status: str) -> bool:

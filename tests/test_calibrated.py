@@ -92,3 +92,27 @@ def test_the_command_line_prints_ratios_and_decisions(tmp_path: Path, face, tiny
     for row in rows:
         assert float(row["log10_lr"]) == pytest.approx(float(calibration.log10_lr(float(row["score"]))))
         assert row["decision"] == str(calibration.decide(float(row["score"]), 1.5))
+
+
+def test_a_calibration_is_for_its_reference_means(small, tiny, face) -> None:
+    from dataclasses import replace
+
+    with small(centering="none") as matcher:
+        means = matcher.learn_means([face(k, 20) for k in range(4)], [face(k, 60) for k in range(4)])
+    sides = [face(k, 20) for k in range(8, 11)], [face(k, 60) for k in range(8, 11)]
+    with small(centering="reference", reference=means) as matcher:
+        learned = calibrate([0.9, 0.8], [0.1, 0.2], made_with=matcher.match(*sides).made_with)
+        assert "reference means" in learned.made_with
+    with small(centering="reference", reference=means, calibration=learned) as matcher:
+        assert matcher.match(*sides).rank()[0][0].log10_lr is not None
+    other = replace(means, probe=means.probe + np.float32(0.01))
+    with pytest.raises(ConfigError, match="for other scores: reference means differ"):
+        small(centering="reference", reference=other, calibration=learned)
+
+
+def test_set_centred_scores_cannot_be_calibrated(small, face) -> None:
+    sides = [face(k, 20) for k in range(3)], [face(k, 60) for k in range(3)]
+    with small(centering="set") as matcher, pytest.raises(ConfigError, match="no calibration holds for another run"):
+        _ = matcher.match(*sides).made_with
+    with pytest.raises(ConfigError, match="no calibration holds for another run"):
+        small(centering="set", calibration=calibrate([0.9, 0.8], [0.1, 0.2]))

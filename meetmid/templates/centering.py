@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -71,6 +72,12 @@ class ReferenceMeans:
     probe: NDArray[np.float32]
     gallery: NDArray[np.float32]
     conditions: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the means and what they are for."""
+        parts = (self.matcher.encode(), np.array(self.scales).tobytes(), self.probe.tobytes(), self.gallery.tobytes())
+        return hashlib.sha256(b"|".join(parts)).hexdigest()
 
     def check(self, matcher: str, normalize: str, flip: bool) -> None:
         """Raise ConfigError unless the means were learned with this matcher (its sha256), normalisation and flip option."""
