@@ -35,4 +35,7 @@ def read_helen(root: str | os.PathLike[str], *, part: str = "testing", pairs: in
     first = tuple(samples[k] for k in (*chosen, *chosen))
     second = tuple(samples[k] for k in (*chosen, *other))
     fold = np.tile(np.arange(len(chosen)) * 10 // len(chosen), 2)
-    return PairProtocol(f"Helen {part}", first, second, np.arange(len(first)) < len(chosen), fold.astype(np.int64), HELEN)
+    return PairProtocol(
+        f"Helen {part}", first, second, np.arange(len(first)) < len(chosen), fold.astype(np.int64), HELEN,
+        "the published 500 + 500 pairs are not printed: these are drawn",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +37,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class SearchProtocol:
-    """Probes and gallery of one experiment; ``source`` is where the owner hands the pictures out."""
+    """Probes and gallery of one experiment; ``source`` is where the owner hands the pictures out, ``note`` how it may differ
+    from the published one."""
 
     name: str
     gallery: tuple[Sample, ...] = field(repr=False)
     probes: tuple[Sample, ...] = field(repr=False)
     source: str = ""
+    note: str = ""
 
     def __post_init__(self) -> None:
         for side, samples in (("gallery", self.gallery), ("probe", self.probes)):
@@ -51,7 +53,8 @@ class SearchProtocol:
             if double:
                 raise InputError(f"{self.name}: expected every {side} id once, got {listed(double)} more than once")
             if not samples:
-                raise InputError(f"{self.name}: expected {side} pictures, got none")
+                told = f"; they are handed out at {self.source}" if self.source else ""
+                raise InputError(f"{self.name}: expected {side} pictures, got none{told}")
 
     @property
     def probe_subjects(self) -> list[str]:
@@ -65,7 +68,7 @@ class SearchProtocol:
 
     def restricted(self, keep: Callable[[Sample], bool]) -> SearchProtocol:
         """The same experiment with those pictures of both sides that ``keep`` says."""
-        return SearchProtocol(self.name, tuple(filter(keep, self.gallery)), tuple(filter(keep, self.probes)), self.source)
+        return replace(self, gallery=tuple(filter(keep, self.gallery)), probes=tuple(filter(keep, self.probes)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,11 @@ class PairProtocol:
     mated: NDArray[np.bool_] = field(repr=False)
     fold: NDArray[np.int64] = field(repr=False)
     source: str = ""
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.mated):
+            raise InputError(f"{self.name}: expected pairs, got none")
 
 
 class Folder:
@@ -122,6 +130,7 @@ class Folder:
 
     def check(self) -> None:
         """Raise InputError naming what is missing and where the owner hands it out."""
+        self.missing = list(dict.fromkeys(self.missing))
         if self.missing:
             raise InputError(
                 f"{self.name} at {self.root} is incomplete: {len(self.missing)} files are missing ({listed(self.missing)}); "

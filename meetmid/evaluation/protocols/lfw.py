@@ -45,12 +45,14 @@ def _read_pairs(
     source: str,
 ) -> PairProtocol:
     folder = Folder(name, root, source)
-    text = None if pairs is None else Path(pairs).read_text(encoding="utf-8")
+    if pairs is not None and not Path(pairs).is_file():
+        raise InputError(f"{name}: expected a list of pairs, found none at {pairs}")
+    text = None if pairs is None else Path(pairs).read_text(encoding="utf-8", errors="replace")
     lines = folder.lines(file) if text is None else [line for line in text.splitlines() if line.strip()]
     folder.check()
-    header = lines[0].split()
+    header = lines[0].split() if lines else []
     if len(header) != 2 or not all(field.isdigit() for field in header):
-        raise InputError(f"{name}: expected a first line '10 300' in {file}, got {lines[0]!r}")
+        raise InputError(f"{name}: expected a first line '10 300' in {file}, got {lines[:1]}")
     folds, each = (int(field) for field in header)
     if len(lines) != 1 + 2 * folds * each:
         raise InputError(f"{name}: expected {2 * folds * each} pairs in {file}, got {len(lines) - 1}")

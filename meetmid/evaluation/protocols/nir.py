@@ -54,7 +54,8 @@ def read_buaa(root: str | os.PathLike[str], *, test_from: int = 51) -> SearchPro
             if path is not None:
                 (gallery if number == 1 else probes).append(Sample(f"{subject}/{number}", subject, path))
     folder.check()
-    return SearchProtocol("BUAA-VisNir", tuple(gallery), tuple(probes), BUAA)
+    note = f"the published split is not printed: people from {test_from} on are tested"
+    return SearchProtocol("BUAA-VisNir", tuple(gallery), tuple(probes), BUAA, note)
 
 
 def read_oulu(
@@ -80,4 +81,5 @@ def read_oulu(
                 tags = (("expression", expression), ("light", light))
                 side += [Sample(f"{place}/{p.stem}", subject, p, tags) for p in pictures if p.suffix.lower() in PICTURES]
     folder.check()
-    return SearchProtocol("Oulu-CASIA NIR-VIS", tuple(sides["VL"]), tuple(sides["NI"]), OULU)
+    note = "" if subjects else "the papers test 20 people whom they do not name: all are taken"
+    return SearchProtocol("Oulu-CASIA NIR-VIS", tuple(sides["VL"]), tuple(sides["NI"]), OULU, note)

@@ -46,4 +46,5 @@ def read_scface(
         ]
         probes += samples(found, camera=str(camera), distance=str(distance))
     folder.check()
-    return SearchProtocol(f"SCface d{distance}", tuple(gallery), tuple(probes), SOURCE)
+    note = "" if mugshots == "infrared" else f"the paper does not say which mugshots it used: {mugshots} ones here"
+    return SearchProtocol(f"SCface d{distance}", tuple(gallery), tuple(probes), SOURCE, note)

@@ -19,7 +19,7 @@ def read_table(path: str | os.PathLike[str]) -> SearchProtocol:
         raise InputError(f"expected a protocol as CSV, found none at {source}")
     sides: dict[str, list[Sample]] = {"gallery": [], "probe": []}
     missing = []
-    with source.open(newline="", encoding="utf-8-sig") as file:
+    with source.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.DictReader(file)
         lacking = {"side", "file", "subject"} - set(rows.fieldnames or ())
         if lacking:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from meetmid.errors import InputError
-from meetmid.evaluation.protocols.layout import Folder, Sample, SearchProtocol, numbered
+from meetmid.evaluation.protocols.layout import PICTURES, Folder, Sample, SearchProtocol, numbered
 
 ARL = "https://www.arl.army.mil (D. Poster et al., WACV 2021; on request)"
 SPEAKING = "https://issai.nu.edu.kz/speaking-faces/ (M. Abdrakhmanova et al., Sensors 21(10), 2021)"
@@ -50,7 +50,8 @@ def read_arl_vtf(
                 found.append(Sample(number, row["subid"], path, tags, _counterpart(path)))
         sides.append(tuple(found))
     folder.check()
-    return SearchProtocol(f"ARL-VTF {probes}", sides[0], sides[1], ARL)
+    note = "which lists are the papers' G_VB0- and P_TB0- is not published: these are a guess"
+    return SearchProtocol(f"ARL-VTF {probes}", sides[0], sides[1], ARL, note)
 
 
 def _counterpart(path: Path) -> Path | None:
@@ -84,7 +85,8 @@ def read_speaking_faces(
                         found.append(Sample(stem, str(subject), path, (("position", str(position)),), truth))
         sides.append(tuple(found))
     folder.check()
-    return SearchProtocol("SpeakingFaces", sides[0], sides[1], SPEAKING)
+    note = f"{len(frames)} of the 900 frames of a position (a published crop of the set has 3)"
+    return SearchProtocol("SpeakingFaces", sides[0], sides[1], SPEAKING, note)
 
 
 def read_tufts(root: str | os.PathLike[str], *, subjects: tuple[str, ...] | None = None) -> SearchProtocol:
@@ -109,7 +111,8 @@ def read_tufts(root: str | os.PathLike[str], *, subjects: tuple[str, ...] | None
                 tags = (("expression", str(number)),)
                 probes.append(Sample(f"{subject}/TD_IR_E_{number}", subject, path, tags, folder.maybe(*same)))
     folder.check()
-    return SearchProtocol("Tufts", tuple(gallery), tuple(probes), TUFTS)
+    note = "" if subjects else "the papers test 63 people whom they do not name: all are taken"
+    return SearchProtocol("Tufts", tuple(gallery), tuple(probes), TUFTS, note)
 
 
 _VISTH = re.compile(r"(?P<kind>VIS|TH)_\d+_(?P<subject>\d+)_\d+_(?P<variation>\d+)_(?P<code>\w+)", re.IGNORECASE)
@@ -124,7 +127,7 @@ def read_vis_th(root: str | os.PathLike[str], *, subjects: tuple[int, ...] = tup
     folder = Folder("VIS-TH", root, VISTH)
     sides: dict[str, list[Sample]] = {"VIS": [], "TH": []}
     for path in sorted(folder.root.rglob("*")):
-        found = _VISTH.fullmatch(path.stem)
+        found = _VISTH.fullmatch(path.stem) if path.suffix.lower() in PICTURES else None
         if found is None or int(found["subject"]) not in subjects:
             continue
         kind, code = found["kind"].upper(), found["code"].upper()
@@ -138,4 +141,5 @@ def read_vis_th(root: str | os.PathLike[str], *, subjects: tuple[int, ...] = tup
             if not any(sample.subject == str(subject) for sample in side):
                 folder.missing.append(f"{kind} pictures of subject {subject}")
     folder.check()
-    return SearchProtocol("VIS-TH", tuple(sides["VIS"]), tuple(sides["TH"]), VISTH)
+    note = "the ten people whom the papers test are not named: these are a guess"
+    return SearchProtocol("VIS-TH", tuple(sides["VIS"]), tuple(sides["TH"]), VISTH, note)
