@@ -11,7 +11,7 @@ from meetmid.errors import InputError
 from meetmid.evaluation.identification import Search
 from meetmid.evaluation.quality import error_versus_discard
 from meetmid.evaluation.trials import Trials
-from meetmid.evaluation.uncertainty import cmc_band, roc_band
+from meetmid.evaluation.uncertainty import cmc_band, discard_band, open_set_band, roc_band
 from meetmid.evaluation.verification import ErrorRates
 from meetmid.reporting.matches import NO_PLOTS, portrait, probe, why
 from meetmid.reporting.page import entry, paragraph, row, table
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from meetmid.evaluation.ladder import Rung
     from meetmid.evaluation.measures import Measure
     from meetmid.result import MatchResult
+    from meetmid.studies import PairStudy
 
 MOST_PAIRS = 4_000_000
 FMRS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -67,25 +68,45 @@ def _drawn(trials: Trials, found: Search, sizes: np.ndarray, seed: int) -> Itera
 
     if not found.mated.any():
         return
-    rates = ErrorRates.of(trials)
+    try:
+        rates = ErrorRates.of(trials)
+    except InputError:  # no non-mated pair
+        return
     few = rates.n_mated + rates.n_nonmated <= MOST_PAIRS
     if found.mated.all():
         ranks = cmc_band(found, trials, min(RANKS, found.size), seed=seed)
-        yield draw.cmc(found, ranks=RANKS, band=ranks), "Cumulative match characteristic with its 95 % band over people"
+        told = ", ".join(f"rank {r}: {100 * ranks.value[r - 1]:.1f} %" for r in (1, 5, 20) if r <= len(ranks.value))
+        name = "Cumulative match characteristic with its 95 % band over people"
+        yield draw.cmc(found, ranks=RANKS, band=ranks), f"{name}; {told}"
     else:
-        yield draw.open_set(found), "False negative over false positive identification rate, open set"
+        searches = int((~found.mated).sum())
+        at = [x for x in FMRS if x * searches >= 1]
+        drawn = open_set_band(found, trials, at, seed=seed)
+        told = f"FNIR {100 * drawn.value[0]:.1f} % at FPIR {100 * at[0]:g} %"
+        name = "False negative over false positive identification rate with its 95 % band over people"
+        yield draw.open_set(found, band=drawn), f"{name}; {told}"
     shown = [x for x in FMRS if x * rates.n_nonmated >= 1]
     band = roc_band(trials, shown, seed=seed) if few and shown else None
-    yield draw.roc(rates, band=band), "Receiver operating characteristic" + (" with its 95 % band over people" if band else "")
-    yield draw.det(rates), "Detection error trade-off on normal-deviate axes"
-    yield draw.histogram(rates), "Distributions of mated and non-mated scores"
-    if len(np.unique(sizes[~np.isnan(sizes)])) < 2:
-        return  # faces of one size cannot be told apart by it
+    over = " with its 95 % band over people" if band is not None else ""
+    told = f"area {100 * rates.auc():.2f} %"
+    yield draw.roc(rates, band=band), f"Receiver operating characteristic{over}; {told}"
+    told = f"equal error rate {100 * rates.eer().value:.2f} %"
+    yield draw.det(rates, band=band), f"Detection error trade-off on normal-deviate axes{over}; {told}"
+    if len(rates.mated) and len(rates.nonmated):
+        told = f"medians {np.median(rates.mated):.3f} and {np.median(rates.nonmated):.3f}"
+        yield draw.histogram(rates), f"Distributions of mated and non-mated scores; {told}"
+    known = ~np.isnan(sizes)
+    if len(np.unique(sizes[known])) < 2 or 0.01 * rates.n_nonmated < 1:
+        return  # faces of one size cannot be told apart by it, or FMR 1 % cannot be shown
+    kept = trials.select(known)
+    threshold = rates.threshold_at_fmr(0.01)
     try:
-        discard = error_versus_discard(trials, sizes, rates.threshold_at_fmr(0.01))
-    except InputError:  # sizes of failed probes are unknown, or 1 % cannot be shown
+        discard = error_versus_discard(kept, sizes[known], threshold)
+    except InputError:  # no mated attempt is left
         return
-    yield draw.error_versus_discard(discard), "FNMR when the smallest faces are refused, at the threshold of FMR 1 %"
+    around = discard_band(kept, sizes[known], threshold, np.linspace(0, 0.9, 19), seed=seed)
+    told = "FNMR when the smallest faces are refused, band over people; the threshold of FMR 1 % was set on these very scores"
+    yield draw.error_versus_discard(discard, band=around), told + ("" if known.all() else "; probes without a face left out")
 
 
 def pair_plots(scores: np.ndarray, mated: np.ndarray) -> list[str]:
@@ -95,6 +116,8 @@ def pair_plots(scores: np.ndarray, mated: np.ndarray) -> list[str]:
     from meetmid.evaluation import plots as draw
 
     rates = ErrorRates.of(scores[mated], scores[~mated])
+    if not len(rates.mated) or not len(rates.nonmated):
+        return [paragraph("Too few scores to draw.")]
     return plots([
         (draw.roc(rates), "Receiver operating characteristic"),
         (draw.det(rates), "Detection error trade-off on normal-deviate axes"),
@@ -104,11 +127,21 @@ def pair_plots(scores: np.ndarray, mated: np.ndarray) -> list[str]:
 
 def worst(result: MatchResult, trials: Trials, found: Search, count: int) -> list[str]:
     """The ``count`` probes whose person came latest: with their best mate, the first candidate, and why that one won."""
-    known = np.flatnonzero(found.mated & ~np.isnan(found.rank) & (found.rank > 1))
-    if not len(known):
-        return [paragraph("None: every probe with a score has its person first.")]
+    if not found.mated.any():
+        return [paragraph("No probe has a mate in the gallery.")]
+    lost = np.flatnonzero(found.mated & np.isnan(found.rank) & ~np.isnan(trials.scores).all(axis=1))
+    known = np.flatnonzero(found.mated & (found.rank > 1))
     latest = known[np.argsort(-found.rank[known], kind="stable")][:count]
-    parts = [paragraph(f"{len(known)} probes have somebody else first, or a tie; the {len(latest)} latest, worst first.")]
+    parts = []
+    if len(lost):
+        names = ", ".join(result.probe_ids[p] for p in lost[:count])
+        more = f" and {len(lost) - count} more" if len(lost) > count else ""
+        told = "probes have a score but their true mate has none (see the failures)"
+        parts.append(paragraph(f"{len(lost)} {told}: {names}{more}."))
+    if not len(known):
+        others = "Every other" if len(lost) else "None: every"
+        return [*parts, paragraph(f"{others} probe with a score has its person first.")]
+    parts.append(paragraph(f"{len(known)} probes have somebody else first, or a tie; the {len(latest)} latest, worst first."))
     for p in latest:
         scores = trials.scores[p]
         mates = np.flatnonzero(trials.gallery_subjects == trials.probe_subjects[p])
@@ -119,4 +152,16 @@ def worst(result: MatchResult, trials: Trials, found: Search, count: int) -> lis
             faces.append(face(portrait(result, g), f"{what}, {name}", f"{what}: {name}, {scores[g]:.4f}"))
         heading = f"Probe {result.probe_ids[p]}: true mate at rank {found.rank[p]:.0f} of {found.size}"
         parts.append(entry(heading, [row(faces), *why(result, int(p), first)]))
+    return parts
+
+
+def hardest(study: PairStudy) -> list[str]:
+    """The mated pairs with the lowest scores and the others with the highest, with their pictures."""
+    parts = []
+    for pair in study.hardest:
+        k = pair.index
+        first, second = study.protocol.first[k], study.protocol.second[k]
+        kind = "one person" if study.protocol.mated[k] else "two people"
+        faces = [face(picture, sample.id, sample.id) for picture, sample in ((pair.first, first), (pair.second, second))]
+        parts.append(entry(f"{kind}, score {study.scores[k]:.4f}", [row(faces)]))
     return parts

@@ -31,13 +31,34 @@ SYNTHETIC = (
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Scores of pairs whose truth is known, sorted or quantiles of them, and of how many pairs of which ``origin``."""
+    """Scores of pairs whose truth is known, failures left out, of ``n_mated`` and ``n_nonmated`` attempts of which ``origin``.
+
+    ``quantiles``: the scores are quantiles of those attempts, so that shares are read off them and their ends are bounds.
+    """
 
     mated: NDArray[np.floating[Any]]
     nonmated: NDArray[np.floating[Any]]
     n_mated: int
     n_nonmated: int
     origin: str
+    quantiles: bool = False
+
+    def above(self, score: float) -> str:
+        """The share of non-mated attempts above a score."""
+        return self._share(float(np.count_nonzero(self.nonmated > score)), self.nonmated, self.n_nonmated)
+
+    def not_above(self, score: float) -> str:
+        """The share of mated attempts not above a score, failures among them."""
+        missed = self.n_mated - len(self.mated) if not self.quantiles else 0
+        return self._share(float(np.count_nonzero(self.mated <= score)) + missed, self.mated, self.n_mated)
+
+    def _share(self, count: float, scores: NDArray[np.floating[Any]], n: int) -> str:
+        if not self.quantiles:
+            return f"{100 * count / n:.2f} %"
+        step = 100 / (len(scores) - 1)  # the quantiles' distance in percent
+        if count == 0:
+            return "none"
+        return f"at most {min(100.0, count * step):.1f} %"
 
 
 def candidates(
@@ -96,19 +117,27 @@ def _among(reference: Reference | None, best: Candidate) -> list[str]:
     """Where a score lies among scores of known pairs."""
     if reference is None:
         return []
-    above, below = float(np.mean(reference.nonmated > best.score)), float(np.mean(reference.mated <= best.score))
     parts = [paragraph(
-        f"{reference.origin}: of {reference.n_nonmated} scores of different people, {100 * above:.1f} % are above that of "
-        f"{best.id}; of {reference.n_mated} scores of the same person, {100 * below:.1f} % are not above it."
+        f"{reference.origin}: of {reference.n_nonmated} scores of different people, {reference.above(best.score)} are above "
+        f"that of {best.id}; of {reference.n_mated} scores of the same person, {reference.not_above(best.score)} are not above "
+        "it."
     )]
     if not can_plot():
         return [*parts, paragraph(NO_PLOTS)]
     from meetmid.evaluation.plots import histogram
 
-    ax = histogram(ErrorRates.of(reference.mated, reference.nonmated))
-    ax.axvline(best.score, color="#000000", linestyle="--", label=f"{best.id}, {best.score:.3f}")
+    shown = ErrorRates.of(_spread(reference.mated, reference), _spread(reference.nonmated, reference))
+    ax = histogram(shown, counts=(reference.n_mated, reference.n_nonmated))
+    ax.axvline(best.score, color="#000000", linestyle="--", label=f"first candidate, {best.score:.3f}")
     ax.legend()
     return parts + plots([(ax, f"The score of {best.id} among scores of known pairs")])
+
+
+def _spread(scores: NDArray[np.floating[Any]], reference: Reference) -> NDArray[np.floating[Any]]:
+    """Scores to draw: quantiles are joined by lines."""
+    if not reference.quantiles:
+        return scores
+    return np.asarray(np.interp(np.linspace(0, len(scores) - 1, 2000), np.arange(len(scores)), scores))
 
 
 def _probe_picture(result: MatchResult, p: int) -> NDArray[np.uint8] | None:
@@ -133,12 +162,12 @@ def warnings(texts: Sequence[str]) -> list[str]:
     return [*(warning(text) for text in texts), paragraph(SYNTHETIC)]
 
 
-def failures(failed: Sequence[tuple[str, str, str]], count: int) -> list[str]:
-    """Every picture that could not be used, and why."""
+def failures(failed: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Every entry that could not be used, and why."""
     if not failed:
-        return [paragraph(f"None: all {count} pictures have scores.")]
+        return [paragraph("None.")]
     rows = [[name, side, why] for side, name, why in failed]
-    return [table(f"{len(failed)} of {count} entries without a score", ["Entry", "Side", "Reason"], rows)]
+    return [table(f"{len(failed)} entries without a score", ["Entry", "Side", "Reason"], rows)]
 
 
 def provenance(config: MatchConfig, models: dict[str, str], extra: dict[str, str] | None = None) -> list[str]:
@@ -148,8 +177,9 @@ def provenance(config: MatchConfig, models: dict[str, str], extra: dict[str, str
         table(f"Configuration {config.hash()}", ["Field", "Value"], _flat(config.to_dict())),
         table("Software", ["Package", "Version"], [
             ("meetmid", __version__), ("Python", platform.python_version()), ("system", platform.platform(terse=True)),
-            *((name, found) for name in PACKAGES if (found := _version(name))), *(extra or {}).items(),
+            *((name, found) for name in PACKAGES if (found := _version(name))),
         ]),
+        table("Settings of the run", ["Setting", "Value"], (extra or {}).items()),
     ]
 
 

@@ -35,47 +35,52 @@ code { font-size: .85rem; overflow-wrap: anywhere; }
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
+def clean(text: str) -> str:
+    """Text that a page can hold: what is no Unicode (file names of other encodings) is shown as an escape."""
+    return escape(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
 def document(title: str, intro: Sequence[str], sections: Sequence[tuple[str, Sequence[str]]]) -> str:
     """The page: ``sections`` are (heading, HTML parts), listed in its contents; empty ones are left out."""
     kept = [(f"part-{n}", heading, parts) for n, (heading, parts) in enumerate(sections, 1) if parts]
-    links = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>' for name, heading, _ in kept)
+    links = "".join(f'<li><a href="#{name}">{clean(heading)}</a></li>' for name, heading, _ in kept)
     body = "".join(
-        f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(heading)}</h2>{"".join(parts)}</section>'
+        f'<section aria-labelledby="{name}"><h2 id="{name}">{clean(heading)}</h2>{"".join(parts)}</section>'
         for name, heading, parts in kept
     )
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{clean(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
         '<body><a class="skip" href="#content">Skip to the content</a>'
-        f'<header><h1>{escape(title)}</h1>{"".join(intro)}</header>'
+        f'<header><h1>{clean(title)}</h1>{"".join(intro)}</header>'
         f'<nav aria-label="Contents"><ul>{links}</ul></nav><main id="content">{body}</main></body></html>\n'
     )
 
 
 def entry(heading: str, parts: Iterable[str]) -> str:
     """A part of a section with a heading of its own, kept together in print."""
-    return f'<section class="entry"><h3>{escape(heading)}</h3>{"".join(parts)}</section>'
+    return f'<section class="entry"><h3>{clean(heading)}</h3>{"".join(parts)}</section>'
 
 
 def paragraph(text: str) -> str:
     """A paragraph of plain text."""
-    return f"<p>{escape(text)}</p>"
+    return f"<p>{clean(text)}</p>"
 
 
 def warning(text: str) -> str:
     """A paragraph that must not be overlooked."""
-    return f'<p class="warning"><strong>Warning:</strong> {escape(text)}</p>'
+    return f'<p class="warning"><strong>Warning:</strong> {clean(text)}</p>'
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table whose first column names the rows; "" without rows. Numbers are given as text; those are set right."""
     body = "".join(
-        f'<tr><th scope="row">{escape(str(row[0]))}</th>{"".join(_cell(value) for value in row[1:])}</tr>' for row in rows
+        f'<tr><th scope="row">{clean(str(row[0]))}</th>{"".join(_cell(value) for value in row[1:])}</tr>' for row in rows
     )
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    head = "".join(f'<th scope="col">{clean(name)}</th>' for name in header)
     return (
-        f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0"><table><caption>{escape(caption)}'
+        f'<div class="scroll" role="region" aria-label="{clean(caption)}" tabindex="0"><table><caption>{clean(caption)}'
         f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>" if body else ""
     )
 
@@ -83,7 +88,7 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[object]])
 def _cell(value: object) -> str:
     text = str(value)
     is_number = text[:1].isdigit() or text[:2].lstrip("-")[:1].isdigit()
-    return f'<td class="number">{escape(text)}</td>' if is_number else f"<td>{escape(text)}</td>"
+    return f'<td class="number">{clean(text)}</td>' if is_number else f"<td>{clean(text)}</td>"
 
 
 def figure(data: bytes, kind: str, alt: str, caption: str, *, role: str = "face", synthetic: bool = False) -> str:
@@ -93,7 +98,7 @@ def figure(data: bytes, kind: str, alt: str, caption: str, *, role: str = "face"
     alt = f"synthetic: {alt}" if synthetic else alt
     return (
         f'<figure class="{role}{" synthetic" if synthetic else ""}"><img src="data:image/{kind};base64,{uri}" '
-        f'alt="{escape(alt)}"><figcaption>{mark}{escape(caption)}</figcaption></figure>'
+        f'alt="{clean(alt)}"><figcaption>{mark}{clean(caption)}</figcaption></figure>'
     )
 
 

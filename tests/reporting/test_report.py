@@ -40,7 +40,7 @@ def test_a_match_report_shows_candidates_and_why(result: MatchResult, read) -> N
         assert f"{'synthetic: ' if e.synthetic else ''}probe {e.probe_id}, {e.probe}" in alts
     assert text.count("SYNTHETIC") == 1 + sum(e.synthetic for e in explained)
     assert any(e.synthetic for e in explained)
-    assert "1 of 10 entries without a score" in text
+    assert "1 entries without a score" in text
     assert result.probe_status[4] in text
     assert result.config.hash() in text
     for name, told in result.models.items():
@@ -144,6 +144,52 @@ def test_a_pair_report(small, face, read) -> None:
         found = read(report_html(pair_study(matcher, protocol)))
     assert "3 pairs of one person and 3 of two, in 3 folds" in found.text
     assert "accuracy" in found.text
+
+
+def test_a_mate_that_failed_to_enrol_is_told(small, face, read) -> None:
+    gallery = (Sample("g0", "P0", face(0, 60)), Sample("g1", "P1", b"broken"), Sample("g2", "P2", face(2, 60)))
+    probes = tuple(Sample(f"p{k}", f"P{k}", face(k, 60)) for k in range(3))
+    with small() as matcher:
+        text = read(report_html(search_study(matcher, SearchProtocol("t", gallery, probes), draws=5))).text
+    assert "1 probes have a score but their true mate has none (see the failures): p1" in text
+    assert "None: every probe" not in text
+
+
+def test_strangers_have_no_mate(small, face, read) -> None:
+    gallery = tuple(Sample(f"g{k}", f"P{k}", face(k, 60)) for k in range(3))
+    probes = tuple(Sample(f"p{k}", f"X{k}", face(k + 7, 20)) for k in range(3))
+    with small() as matcher:
+        text = read(report_html(search_study(matcher, SearchProtocol("t", gallery, probes), draws=5))).text
+    assert "No probe has a mate in the gallery." in text
+
+
+@pytest.mark.parametrize("name", ["x$\\bad$", "caf\udce9", "<b>", "a\nb"])
+def test_any_name_can_be_reported(small, face, read, tmp_path: Path, name: str) -> None:
+    known = tuple(Sample(f"{name}{k}", f"{name}P{k}", face(k, 60)) for k in range(3))
+    probes = tuple(Sample(f"{name}p{k}", f"{name}P{k}", face(k, 20)) for k in range(3))
+    with small() as matcher:
+        study = search_study(matcher, SearchProtocol(name, known, probes), draws=5)
+    save_report(study, tmp_path / "report.html")
+    read((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_shares_of_quantiles_are_bounds_and_failures_count() -> None:
+    levels = np.linspace(0.0, 1.0, 101)
+    known = matches.Reference(levels + 0.5, levels, 4000, 100_000, "x", quantiles=True)
+    assert known.above(1.5) == "none"
+    assert known.above(0.995) == "at most 1.0 %"
+    assert known.above(0.5) == "at most 50.0 %"
+    counted = matches.Reference(np.array([0.4, 0.9]), np.array([0.1, 0.2, 0.3]), 4, 4, "x")
+    assert counted.not_above(0.5) == "75.00 %"  # two of four failed, one is below
+    assert counted.above(0.15) == "50.00 %"
+
+
+def test_settings_and_notes_are_kept(small, study, read) -> None:
+    noted = replace(study, protocol=replace(study.protocol, note="not the published split"))
+    text = read(report_html(noted, settings={"simulate": "24", "seed": "0"})).text
+    assert "Warning: not the published split" in text
+    assert "Settings of the run" in text
+    assert "simulate 24" in text
 
 
 def luminance(colour: str) -> float:
