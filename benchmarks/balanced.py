@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from ladder import pools
 from machine import write_csv
+from pools import pools
 
 from meetmid.evaluation import Trials, search
 from meetmid.evaluation.ladder import masked_side

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.errors import InputError
 from meetmid.evaluation.camera import FarCamera
-from meetmid.evaluation.folds import fold_accuracy
 from meetmid.evaluation.ladder import Centring, Rung, climb, subset_rank1
 from meetmid.evaluation.measures import Measure, pair_measures, quality_measures, search_measures
 from meetmid.evaluation.protocols import PairProtocol, Sample, SearchProtocol, subsets
@@ -50,8 +49,18 @@ class SearchStudy:
 
 
 @dataclass(frozen=True, eq=False)
+class ShownPair:
+    """The face crops (h, w, 3) uint8 RGB of pair ``index``, None where none could be cut."""
+
+    index: int
+    first: Picture | None = field(repr=False)
+    second: Picture | None = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class PairStudy:
-    """Pairs compared: ``scores`` (N,), NaN where either picture failed for the reason in ``failed`` (side, id, reason)."""
+    """Pairs compared: ``scores`` (N,), NaN where either picture failed for the reason in ``failed`` (side, id, reason);
+    ``hardest``: the mated pairs with the lowest scores, then the others with the highest."""
 
     protocol: PairProtocol
     scores: NDArray[np.float64] = field(repr=False)
@@ -60,6 +69,7 @@ class PairStudy:
     warnings: tuple[str, ...]
     config: MatchConfig = field(repr=False)
     models: dict[str, str]
+    hardest: tuple[ShownPair, ...] = field(default=(), repr=False)
 
 
 def search_study(
@@ -77,11 +87,14 @@ def search_study(
         rates = subset_rank1(probes.pool, gallery.pool, *people, chosen, centrings[-1])
     result = matcher.match(probes, gallery)
     trials = Trials.of(result, *people)
-    measures = search_measures(trials, draws=draws, seed=seed) + _quality(matcher, protocol.probes)
+    broken = [[not s.startswith("ok") for s in status] for status in (result.probe_status, result.gallery_status)]
+    measures = search_measures(
+        trials, failed=(broken[0], broken[1]), calibration=result.calibration, draws=draws, seed=seed
+    ) + _quality(matcher, protocol.probes)
     return SearchStudy(protocol, result, trials, tuple(measures), rungs, rates)
 
 
-def pair_study(matcher: Matcher, protocol: PairProtocol) -> PairStudy:
+def pair_study(matcher: Matcher, protocol: PairProtocol, *, draws: int = 500, seed: int = 0) -> PairStudy:
     """Compare the pairs of a protocol, fold by fold; the second picture of a pair is the probe."""
     scores = np.full(len(protocol.mated), np.nan)
     failed: dict[tuple[str, str, str], None] = {}
@@ -99,11 +112,25 @@ def pair_study(matcher: Matcher, protocol: PairProtocol) -> PairStudy:
         failed |= dict.fromkeys(result.failed)
         warnings |= dict.fromkeys(result.warnings)
         models = result.models
-    accuracy = fold_accuracy(scores, protocol.mated, protocol.fold)
-    measures = pair_measures(scores, protocol.mated, accuracy) + _quality(matcher, _distinct(protocol.second)[0])
+    people = [[sample.subject for sample in side] for side in (protocol.first, protocol.second)]
+    measures = pair_measures(scores, protocol.mated, protocol.fold, people[0], people[1], draws=draws, seed=seed)
+    measures += _quality(matcher, _distinct(protocol.second)[0])
     return PairStudy(
-        protocol, scores, tuple(measures), tuple(failed), tuple(warnings), matcher.config, models
+        protocol, scores, tuple(measures), tuple(failed), tuple(warnings), matcher.config, models,
+        tuple(_shown(matcher, protocol, k) for k in _hardest(scores, protocol.mated)),
     )
+
+
+def _hardest(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> list[int]:
+    """The mated pairs with the lowest scores and the others with the highest, six of either kind."""
+    own, other = (np.flatnonzero((mated == kind) & ~np.isnan(scores)) for kind in (True, False))
+    return [*own[np.argsort(scores[own], kind="stable")][:6], *other[np.argsort(-scores[other], kind="stable")][:6]]
+
+
+def _shown(matcher: Matcher, protocol: PairProtocol, k: int) -> ShownPair:
+    pair = protocol.first[k], protocol.second[k]
+    crops = [_crop_of(matcher, sample) for sample in pair]
+    return ShownPair(k, crops[0], crops[1])
 
 
 def lowered(samples: Sequence[Sample], matcher: Matcher, size: int) -> tuple[Sample, ...]:
@@ -113,12 +140,29 @@ def lowered(samples: Sequence[Sample], matcher: Matcher, size: int) -> tuple[Sam
     """
     if size < 4:
         raise InputError(f"expected a size of at least 4 px, got {size}")
-    return _seen(samples, matcher, lambda crop, _: np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)))
+
+    def lower(crop: Picture, _: int) -> Picture:
+        _check_larger(crop, size)
+        return np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA))
+
+    return _seen(samples, matcher, lower)
+
+
+def _check_larger(crop: Picture, size: int) -> None:
+    if min(crop.shape[:2]) < size:
+        raise InputError(
+            f"expected face crops of at least {size} px to be seen {size} px wide, got one of {crop.shape[1]} x {crop.shape[0]}"
+        )
 
 
 def captured(samples: Sequence[Sample], matcher: Matcher, camera: FarCamera, seed: int) -> tuple[Sample, ...]:
     """The samples as a simulated far camera sees them, each with its own draw of ``seed``."""
-    return _seen(samples, matcher, lambda crop, number: camera.capture(crop, (seed, number)))
+
+    def see(crop: Picture, number: int) -> Picture:
+        _check_larger(crop, camera.size)
+        return camera.capture(crop, (seed, number))
+
+    return _seen(samples, matcher, see)
 
 
 def simulated(protocol: SearchProtocol, matcher: Matcher, size: int, seed: int) -> SearchProtocol:

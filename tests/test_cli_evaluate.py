@@ -103,7 +103,8 @@ def test_pairs_have_their_accuracy_beside_rims(put, capsys) -> None:
     table = shown.split("RIM, table 2")[1].splitlines()
     assert table[2].split()[:2] == ["this", "run"]
     assert float(table[2].split()[-1]) == pytest.approx(float(accuracy["value"]), abs=1e-3)
-    assert any(line.split()[-1] == "98.800" for line in table if "RIM, 28 px" in line)
+    assert any(line.split() == ["RIM", "98.800"] for line in table)
+    assert "RIM, table 4" in shown
     assert "PSNR" in Path("lfw.html").read_text(encoding="utf-8")
 
 
@@ -128,6 +129,9 @@ def test_ten_folds_are_averaged(put, capsys) -> None:
     assert f"sd {np.std(each, ddof=1):.2f} (ddof 1), {np.std(each):.2f} (ddof 0)" in found["note"]
     shown = capsys.readouterr().out
     assert "PCFH, table 2 (mean of ten folds)" in shown
+    assert "fold 1)" not in shown.split("10 folds")[1]
+    names = [r["figure"] for r in rows("all.csv")]
+    assert len(set(names)) == len(names)
     assert main([*arguments, "--fold", "12"]) == 2
     assert "fold 1 to 10" in capsys.readouterr().err
 
@@ -155,6 +159,52 @@ def test_bad_requests_are_refused(people, generators: list[str], arguments: list
     base = [a for a in MODEL if "--draws" not in arguments or a not in ("--draws", "20")]
     assert main(["evaluate", dataset, "--root", "data", *base, *generators, *more]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_reader_options_are_typed(put, capsys) -> None:
+    for person in range(3):
+        for light in ("Strong", "Weak"):
+            for expression in ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise"):
+                for spectrum in ("VL", "NI"):
+                    put(f"{spectrum}/{light}/P00{person}/{expression}/1.jpeg", person, 40)
+    base = ["evaluate", "oulu", "--root", "data", "--preset", "plain", "--centering", "none", *MODEL]
+    assert main([*base, "-o", "x.csv", "--reader", "light=Weak", "each=1", "subjects=P000,P002"]) == 0
+    found = next(r for r in rows("x.csv") if r["figure"] == "rank-1")
+    assert found["n"] == "12"
+    assert "note: the papers test 20" not in capsys.readouterr().err
+    known = "NAME=VALUE of subjects, light, each"
+    for wrong, why in (("each=x", "whole numbers"), ("nothing=1", known), ("light", known)):
+        assert main([*base, "--reader", wrong]) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_probes_without_mates_do_not_count_in_the_ladder(people, generators: list[str], capsys) -> None:
+    lines = ["side,file,subject", *(f"gallery,P{k}/0.png,P{k}" for k in range(3))]
+    lines += [f"probe,P{k}/1.png,P{k}" for k in range(3)] + ["probe,P3/1.png,P3"]
+    Path("data/list.csv").write_text("\n".join(lines) + "\n")
+    arguments = ["evaluate", "table", "--root", "data/list.csv", "--ladder", "-o", "x.csv", *MODEL, *generators]
+    assert main([*arguments, "--report", "x.html"]) == 0
+    found = rows("x.csv")
+    assert {r["n"] for r in found if r["note"].startswith("rank-1, truncated")} == {"3"}
+    assert next(r for r in found if r["figure"] == "probes without a mate")["k"] == "1"
+    assert "open set" not in capsys.readouterr().err
+    assert "False negative over false positive" in Path("x.html").read_text(encoding="utf-8")
+
+
+def test_one_person_has_a_rank_and_nothing_else(put, capsys) -> None:
+    put("P0/0.png", 0, 60)
+    put("P0/1.png", 0, 60)
+    base = ["evaluate", "folder", "--root", "data", "--simulate", "20", "--no-ladder", "--centering", "none"]
+    assert main([*base, "--preset", "plain", "-o", "x.csv", "--report", "x.html", *MODEL]) == 0
+    assert [r["figure"] for r in rows("x.csv")][:3] == ["failure to acquire", "failure to enrol", "rank-1"]
+
+
+def test_warnings_are_printed_and_nothing_is_enlarged(people, generators: list[str], capsys) -> None:
+    base = ["evaluate", "folder", "--root", "data", "--no-ladder", "--centering", "none", "--preset", "plain", *MODEL]
+    assert main([*base, "--simulate", "12"]) == 0
+    assert "8 of 8 probes are smaller than 16 px" in capsys.readouterr().err
+    assert main([*base, "--simulate", "100"]) == 2
+    assert "face crops of at least 100 px" in capsys.readouterr().err
 
 
 def test_match_writes_a_report(people, generators: list[str], capsys) -> None:

@@ -133,7 +133,7 @@ def test_the_ladder_refuses_what_it_fixes() -> None:
 def test_percentages_are_truncated_as_published() -> None:
     from meetmid.evaluation.ladder import Rung
 
-    rung = Rung("x", "none", np.arange(650) < 259)
+    rung = Rung("x", "none", np.arange(650) < 259, np.arange(650) % 130)
     assert (rung.k, rung.percent) == (259, 39.84)
 
 

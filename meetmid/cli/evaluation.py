@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paths", default="len<=1", help="gallery paths of the ladder (default len<=1; the paper's: all)")
     parser.add_argument("--centrings", nargs="+", choices=CENTRINGS, default=["none", "set"], help="of the ladder")
     parser.add_argument("--distance", type=int, default=1, choices=(1, 2, 3), help="scface: 1 = 4.2 m, 2 = 2.6 m, 3 = 1 m")
-    parser.add_argument("--cameras", type=int, nargs="+", help="scface: 1 to 5 visible (default), 6 and 7 infrared")
+    parser.add_argument(
+        "--reader", nargs="+", default=[], metavar="NAME=VALUE", help="options of the dataset's reader in "
+        "meetmid.evaluation.protocols, for example cameras=6,7 (scface), light=Weak (oulu), subjects=101,102 (speaking-faces)",
+    )
     parser.add_argument("--mugshots", default="original", choices=MUGSHOTS, help="scface: the gallery")
     parser.add_argument("--fold", default="1", help="casia: 1 to 10, or all (default 1)")
     parser.add_argument("--draws", type=int, default=500, help="bootstrap draws behind the intervals (default 500)")
@@ -74,13 +78,12 @@ def evaluate(options: argparse.Namespace) -> int:
         if options.dataset == "casia" and options.fold == "all":
             return _folds(options, matcher)
         study = _study(options, matcher, _prepared(options, matcher, read()), wanted)
-        rows = _told(options, study)
-        if options.report:
-            from meetmid.reporting import save_report
+    save_rows(options.output, _told(options, study))
+    if options.report:
+        from meetmid.reporting import save_report
 
-            save_report(study, options.report)
-            print(f"wrote {options.report}")
-    save_rows(options.output, rows)
+        save_report(study, options.report, settings=_settings(options))
+        print(f"wrote {options.report}")
     return SOME_FAILED if study.failed else DONE
 
 
@@ -99,14 +102,35 @@ def _reader(options: argparse.Namespace) -> Callable[[], SearchProtocol | PairPr
     """What reads the dataset; the arguments that only it takes are checked here."""
     from meetmid.evaluation import protocols
 
-    extra: dict[str, Any] = {}
+    read = getattr(protocols, DATASETS[options.dataset])
+    extra = _reader_options(options.reader, read)
     if options.dataset == "scface":
-        extra = {"distance": options.distance, "mugshots": options.mugshots}
-        if options.cameras:
-            extra["cameras"] = tuple(options.cameras)
+        extra |= {"distance": options.distance, "mugshots": options.mugshots}
     if options.dataset == "casia" and options.fold != "all":
-        extra = {"fold": int(options.fold) if options.fold.isdigit() else options.fold}
-    return lambda: getattr(protocols, DATASETS[options.dataset])(options.root, **extra)
+        extra["fold"] = int(options.fold) if options.fold.isdigit() else options.fold
+    return lambda: read(options.root, **extra)
+
+
+def _reader_options(given: Sequence[str], read: Callable[..., Any]) -> dict[str, Any]:
+    """NAME=VALUE as the reader's parameter is typed: whole numbers, words, yes or no, or several between commas."""
+    known = {n: str(p.annotation) for n, p in inspect.signature(read).parameters.items() if n not in ("root", "path")}
+    found: dict[str, Any] = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known or not value:
+            raise InputError(f"--reader expects NAME=VALUE of {', '.join(known) or 'no option here'}, got {text!r}")
+        kind = known[name]
+        try:
+            parts = [int(part) if "int" in kind else part for part in value.split(",")]
+        except ValueError:
+            raise InputError(f"--reader {name} expects whole numbers, got {value!r}") from None
+        if kind == "bool":
+            if value not in ("yes", "no"):
+                raise InputError(f"--reader {name} expects yes or no, got {value!r}")
+            found[name] = value == "yes"
+        else:
+            found[name] = tuple(parts) if "tuple" in kind else parts[0]
+    return found
 
 
 def _prepared(options: argparse.Namespace, matcher: Any, found: SearchProtocol | PairProtocol) -> SearchProtocol | PairProtocol:
@@ -136,7 +160,7 @@ def _study(
     from meetmid.studies import pair_study, search_study
 
     if isinstance(found, PairProtocol):
-        return pair_study(matcher, found)
+        return pair_study(matcher, found, draws=options.draws, seed=options.seed)
     return search_study(matcher, found, centrings=options.centrings if ladder else (), draws=options.draws, seed=options.seed)
 
 
@@ -149,9 +173,9 @@ def _folds(options: argparse.Namespace, matcher: Any) -> int:
     found: dict[str, list[Measure]] = {}
     failed = False
     for fold in FOLDS:
-        options.fold = str(fold)
-        study = _study(options, matcher, _prepared(options, matcher, _reader(options)()), False)
+        study = _study(options, matcher, _prepared(options, matcher, _reader(_of_fold(options, fold))()), False)
         failed |= bool(study.failed)
+        _print_failed(study, f"fold {fold}: ")
         for measure in study.measures:
             found.setdefault(measure.name, []).append(measure)
     means = []
@@ -169,13 +193,31 @@ def _folds(options: argparse.Namespace, matcher: Any) -> int:
     return SOME_FAILED if failed else DONE
 
 
+def _of_fold(options: argparse.Namespace, fold: int) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(options), "fold": str(fold)})
+
+
+def _print_failed(study: SearchStudy | PairStudy, before: str = "") -> None:
+    for side, name, why in study.failed:
+        print(f"{before}failed {side} {name}: {why}", file=sys.stderr)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, str]:
+    """What the report keeps of the command line beside the matcher's configuration."""
+    names = ["dataset", "root", "simulate", "lower", "reader", "paths", "centrings", "draws", "seed"]
+    names += {"scface": ["distance", "mugshots"], "casia": ["fold"]}.get(options.dataset, [])
+    return {name: str(value) for name in names if (value := getattr(options, name)) not in (None, [])}
+
+
 def _told(options: argparse.Namespace, study: SearchStudy | PairStudy) -> list[dict[str, Any]]:
     """Print everything; the rows of the CSV."""
     from meetmid.studies import SearchStudy
 
     print(study.protocol.name)
-    for side, name, why in study.failed:
-        print(f"failed {side} {name}: {why}", file=sys.stderr)
+    _print_failed(study)
+    warnings = study.result.warnings if isinstance(study, SearchStudy) else study.warnings
+    for note in filter(None, (study.protocol.note, *warnings)):
+        print(f"note: {note}", file=sys.stderr)
     rows = print_measures(study.measures)
     if isinstance(study, SearchStudy):
         if study.rungs:

@@ -32,12 +32,17 @@ def print_measures(measures: Sequence[Measure]) -> list[Row]:
     ]
 
 
+def _is_theirs(options: argparse.Namespace) -> bool:
+    """Whether the pictures are those of the fused scheme's tables 2 to 4."""
+    changed = options.simulate or options.lower or options.reader or options.mugshots == "infrared"
+    return options.dataset == "scface" and options.distance == 1 and not changed
+
+
 def print_ladder(options: argparse.Namespace, rungs: Sequence[Rung]) -> list[Row]:
     """The fused scheme's tables 2 and 3, beside the published figures where the pictures are theirs."""
     from meetmid.evaluation.published import FUSED_LADDER, FUSED_MODELS
 
-    is_theirs = options.dataset == "scface" and options.distance == 1
-    is_theirs &= not (options.simulate or options.lower or options.cameras)
+    is_theirs = _is_theirs(options)
     print("\nrank-1 by step" + (f", published: {' / '.join(FUSED_MODELS)}" if is_theirs else ""))
     rows = []
     for rung in rungs:
@@ -45,10 +50,10 @@ def print_ladder(options: argparse.Namespace, rungs: Sequence[Rung]) -> list[Row
         values = FUSED_LADDER.get(rung.step, ()) if is_theirs else ()
         published = " / ".join("-" if v is None else f"{v:.2f}" for v in values)
         share = f"{rung.k}/{len(rung.hits)} = {rung.percent:.2f} % [{low:.1f}, {high:.1f}]"
-        print(f"  {rung.step:<46}{rung.centring:<8}{share:<36}{published}".rstrip())
+        print(f"  {rung.step:<50}{rung.centring:<8}{share:<36}{published}".rstrip())
         rows.append({
             "figure": rung.step, "centring": rung.centring, "k": rung.k, "n": len(rung.hits), "value": rung.percent,
-            "low95": _number(low), "high95": _number(high), "unit": "%", "note": "rank-1, truncated; Wilson",
+            "low95": _number(low), "high95": _number(high), "unit": "%", "note": "rank-1, truncated; people drawn",
             "published": published,
         })
     return rows
@@ -62,7 +67,7 @@ def print_subsets(options: argparse.Namespace, rates: NDArray[np.float64]) -> li
     mean, spread = float(rates.mean()), float(rates.std(ddof=1))
     note = f"mean rank-1 of {len(rates)} subsets of 80 people, sd {spread:.2f}"
     print(f"\n{HEADLINE}: {note}: {mean:.2f} %")
-    published = ", ".join(f"{name} {value}" for name, value in FUSED_SUBSETS.items()) if options.dataset == "scface" else ""
+    published = ", ".join(f"{name} {value}" for name, value in FUSED_SUBSETS.items()) if _is_theirs(options) else ""
     if published:
         print(f"  published (4.2 m): {published}")
     return [{
@@ -72,13 +77,13 @@ def print_subsets(options: argparse.Namespace, rates: NDArray[np.float64]) -> li
 
 
 def print_published(options: argparse.Namespace, measures: Sequence[Measure]) -> None:
-    """The papers' tables about this dataset, with this run's figures as their first row."""
+    """The papers' tables about this dataset, with this run's figures as their first row; without those it cannot fill."""
     from meetmid.evaluation.published import tables_of
 
     if options.simulate:
         return
     ours = {measure.name: measure.value for measure in measures}
-    for table in tables_of(options.dataset, options.lower):
+    for table in tables_of(options.dataset, options.lower, all_folds=options.fold == "all"):
         print(f"\n{table.paper}" + (f", probes of {table.size} px" if table.size else ""))
         print(f"  {'':<40}" + "".join(f"{column:>18}" for column in table.columns))
         for name, values in {"this run": tuple(map(ours.get, table.columns)), **table.rows}.items():

@@ -129,22 +129,29 @@ def calibrate(
         **{name: tuple(np.percentile(s, range(101)).tolist()) for name, s in (("mated", own), ("nonmated", other))},
     }
     if kind == "logistic":
-        return Calibration(kind, len(own), len(other), *_logistic(own, other), **known)
+        return Calibration(kind, len(own), len(other), *logistic(own, other), **known)
     low, high = min(own.min(), other.min()), max(own.max(), other.max())
     levels, llrs = pav(np.append(own, low), np.append(other, high))
     return Calibration(kind, len(own), len(other), scores=tuple(levels.tolist()), llrs=tuple(llrs.tolist()), **known)
 
 
-def _logistic(own: Values, other: Values) -> tuple[float, float]:
-    """Slope and offset by Newton's method on standardised scores."""
+def logistic(
+    own: Values, other: Values, own_weights: Values | None = None, other_weights: Values | None = None
+) -> tuple[float, float]:
+    """Slope and offset by Newton's method on standardised scores; the weights of scores default to 1. Raises InputError where
+    mated scores are not above non-mated ones."""
+    counts = [np.ones(len(s)) if w is None else w for s, w in ((own, own_weights), (other, other_weights))]
+    if not all(w.sum() > 0 for w in counts):
+        raise InputError("expected scores of both kinds with a weight above 0")
     centre, spread = np.concatenate([own, other]).mean(), np.concatenate([own, other]).std()
-    if not spread > 0 or not own.mean() > other.mean():
+    means = [float(np.average(s, weights=w)) for s, w in zip((own, other), counts, strict=True)]
+    if not spread > 0 or not means[0] > means[1]:
         raise InputError(
-            f"expected mated scores above non-mated ones to calibrate, got means {own.mean():.4g} and {other.mean():.4g}"
+            f"expected mated scores above non-mated ones to calibrate, got means {means[0]:.4g} and {means[1]:.4g}"
         )
     x = (np.concatenate([own, other]) - centre) / spread
     sign = np.repeat([1.0, -1.0], [len(own), len(other)])
-    weight = np.repeat([0.5 / len(own), 0.5 / len(other)], [len(own), len(other)])
+    weight = np.concatenate([0.5 * w / w.sum() for w in counts])
     ridge = 1.0 / (len(own) + len(other))
     rows = np.stack([x, np.ones_like(x)])
     solution = np.zeros(2)

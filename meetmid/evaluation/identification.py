@@ -44,7 +44,8 @@ class Search:
     """What P searches of a gallery of ``size`` candidates returned.
 
     ``mated`` (P,) whether the person is enrolled, ``mate`` (P,) the score of their best entry and ``rank`` (P,) its place from
-    1 (float: half ranks where ties count half), NaN where there is none; ``other`` (P,) the best score of anyone else.
+    1 (float: half ranks where ties count half), NaN where there is none; ``other`` (P,) the best score of anyone else,
+    ``subjects`` (P,) who is searched.
     """
 
     mated: NDArray[np.bool_] = field(repr=False)
@@ -52,6 +53,7 @@ class Search:
     rank: NDArray[np.float64] = field(repr=False)
     other: Scores = field(repr=False)
     size: int
+    subjects: tuple[str, ...] = field(repr=False)
 
     def hits(self, rank: int = 1) -> NDArray[np.bool_]:
         """(P,) True where the person is among the ``rank`` first candidates."""
@@ -59,9 +61,11 @@ class Search:
 
     def cmc(self, ranks: int | None = None) -> Cmc:
         """Hits at ranks 1 to ``ranks`` (default all) in a closed set; raises InputError naming probes without a mate."""
+        if ranks is not None and ranks < 1:
+            raise InputError(f"expected at least one rank, got {ranks}")
         alone = np.flatnonzero(~self.mated)
         if len(alone):
-            told = listed([str(k) for k in alone])
+            told = listed([f"{k} ({self.subjects[k]})" for k in alone])
             raise InputError(f"expected every probe of a CMC to have a mate in the gallery, got none for the probes {told}")
         n = self._count(True)
         found = np.sort(self.rank[self.mated & ~np.isnan(self.rank)])
@@ -148,7 +152,7 @@ def search(trials: Trials, *, ties: Ties = "against", unit: Unit = "subject") ->
         level = np.count_nonzero(competing == mate[rows, None], axis=1)
         share = {"against": 1.0, "for": 0.0, "half": 0.5}[ties]
         rank[rows] = np.where(np.isnan(mate[rows]), np.nan, 1 + above + share * level)
-    return Search(trials.has_mate, mate, rank, other, size)
+    return Search(trials.has_mate, mate, rank, other, size, tuple(trials.names[k] for k in trials.probe_subjects))
 
 
 def _best(scores: Scores, where: NDArray[np.bool_] | None = None) -> Scores:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig, Rule
-from meetmid.errors import ConfigError
+from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.identification import search
-from meetmid.evaluation.intervals import wilson
 from meetmid.evaluation.published import FUSED_SCALES as SCALES
 from meetmid.evaluation.trials import Trials
+from meetmid.evaluation.uncertainty import share_interval
 from meetmid.gallery.paths import select_paths
 from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.side import Side
@@ -47,11 +47,13 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Rung:
-    """A step's outcome under one centring: ``hits`` (P,) of rank 1, ties and failures being errors."""
+    """A step's outcome under one centring: ``hits`` (P,) of rank 1 of the probes with a mate, ties and failures being errors,
+    and the numbers of their ``people`` (P,)."""
 
     step: str
     centring: Centring
     hits: NDArray[np.bool_] = field(repr=False)
+    people: NDArray[np.int64] = field(repr=False)
 
     @property
     def k(self) -> int:
@@ -65,8 +67,8 @@ class Rung:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson 95 % in percent; probes of one person are not independent, so it is a little narrow."""
-        low, high = wilson(self.k, len(self.hits))
+        """95 % in percent, people drawn."""
+        low, high = share_interval(self.hits, self.people)
         return 100 * low, 100 * high
 
 
@@ -132,7 +134,11 @@ def climb(
         for centring in centrings:
             sides = masked_side(probes, centring, step.probe), masked_side(gallery, centring, step.gallery)
             scores = fuse_sides(*sides, [step.rules], add="mean")[0]
-            yield Rung(step.name, centring, search(Trials.of(scores, probe_subjects, gallery_subjects)).hits())
+            trials = Trials.of(scores, probe_subjects, gallery_subjects)
+            found = search(trials)
+            if not found.mated.any():
+                raise InputError("expected probes with a mate in the gallery for the ladder, got none")
+            yield Rung(step.name, centring, found.hits()[found.mated], trials.probe_subjects[found.mated])
 
 
 def subset_rank1(
@@ -146,5 +152,6 @@ def subset_rank1(
     rates = []
     for chosen in subsets:
         kept = [np.array([name in chosen for name in names]) for names in (probe_subjects, gallery_subjects)]
-        rates.append(100 * search(trials.select(*kept)).hits().mean())
+        found = search(trials.select(*kept))
+        rates.append(100 * found.hits()[found.mated].mean())
     return np.array(rates)

@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from meetmid.errors import InputError
-from meetmid.evaluation.folds import FoldAccuracy
+from meetmid.evaluation.calibration import Calibration
+from meetmid.evaluation.folds import fold_accuracy
 from meetmid.evaluation.identification import Search, search
-from meetmid.evaluation.intervals import wilson
-from meetmid.evaluation.trials import Trials, acquisition
-from meetmid.evaluation.uncertainty import Statistic, auc, bootstrap, bootstrap_search, eer, hit_rate, tmr_at_fmr
+from meetmid.evaluation.likelihood import cllr, min_cllr
+from meetmid.evaluation.trials import Trials
+from meetmid.evaluation.uncertainty import (
+    Interval,
+    Statistic,
+    auc,
+    bootstrap,
+    bootstrap_pairs,
+    eer,
+    fmr_at,
+    rate_interval,
+    share_interval,
+    tmr_at,
+    tmr_at_fmr,
+)
 from meetmid.evaluation.verification import ErrorRates
 
 RANKS = (1, 5, 20)
 TARGETS = (0.01, 0.001)
 FPIRS = (0.3, 0.1, 0.01)
+LIST = 20
+"""Candidates of an investigation."""
 MOST_PAIRS = 4_000_000
 """Beyond this many pairs the bootstrap of verification rates would take minutes; they then stand without interval."""
 
@@ -27,7 +42,8 @@ MOST_PAIRS = 4_000_000
 class Measure:
     """``value`` between ``low`` and ``high`` (95 %; NaN where no interval is given), ``k`` of ``n`` where it is a share.
 
-    ``unit`` is "%" for rates, "dB" for PSNR, "" for SSIM; ``note`` says how the interval or the threshold came about.
+    ``unit`` is "%" for rates, "dB" for PSNR, "bit" for costs, "" for SSIM; ``note`` says how the interval or the threshold came
+    about.
     """
 
     name: str
@@ -46,104 +62,177 @@ class Measure:
         return f"{share}{self.value:.2f}{unit}{interval}" + (f" ({self.note})" if self.note else "")
 
 
-def search_measures(trials: Trials, *, draws: int = 500, seed: int = 0) -> list[Measure]:
+def search_measures(
+    trials: Trials, *, failed: tuple[ArrayLike, ArrayLike] | None = None, calibration: Calibration | None = None,
+    draws: int = 500, seed: int = 0,
+) -> list[Measure]:
     """Failures, identification and verification rates of a search experiment.
 
-    Intervals are of :mod:`meetmid.evaluation.uncertainty`, people drawn. FMR targets that the attempts cannot show are left
-    out. Thresholds "of these scores" are the tables' custom and flatter a system; "of the other people" ones were set
+    ``failed`` (P,) and (G,) says which entries failed, default those without any score; ``calibration`` adds the cost of its
+    likelihood ratios. Intervals draw people (:mod:`meetmid.evaluation.uncertainty`). Targets that the attempts cannot show
+    are left out. Thresholds "of these scores" are the tables' custom and flatter a system; those "of other people" were set
     on one half of the people and applied to the other half, both ways round.
     """
-    found, got = search(trials), acquisition(trials)
+    found = search(trials)
+    probes, gallery = _failed(trials) if failed is None else (np.asarray(flags, bool) for flags in failed)
     measures = [
-        _share("failure to acquire", got.probes, got.n_probes, "probes"),
-        _share("failure to enrol", got.gallery, got.n_gallery, "gallery entries"),
+        _share("failure to acquire", probes, trials.probe_subjects, "probes", draws, seed),
+        _share("failure to enrol", gallery, trials.gallery_subjects, "gallery entries", draws, seed),
     ]
-    mated = int(found.mated.sum())
-    if mated:
-        measures += [_rank(found, trials, rank, draws, seed) for rank in RANKS if rank <= found.size]
-    if mated < len(found.mated):
-        measures += _open_set(found, mated)
-    return measures + _verification(trials, draws, seed) if mated else measures
-
-
-def _rank(found: Search, trials: Trials, rank: int, draws: int, seed: int) -> Measure:
-    k, n = int((found.hits(rank) & found.mated).sum()), int(found.mated.sum())
-    if k in (0, n):  # every draw would be the same
-        people = len(np.unique(trials.probe_subjects[found.mated]))
-        low, high = wilson(people if k else 0, people)
-        return Measure(f"rank-{rank}", 100 * k / n, 100 * low, 100 * high, k, n, note=f"Wilson over {people} people")
-    interval = bootstrap_search(found, trials, hit_rate(rank), draws=draws, seed=seed)
-    return Measure(f"rank-{rank}", 100 * k / n, 100 * interval.low, 100 * interval.high, k, n, note="people drawn")
-
-
-def _open_set(found: Search, mated: int) -> list[Measure]:
-    """NIST's two modes: FNIR at an FPIR (identification) and FNIR of a candidate list (investigation)."""
-    measures = []
-    for target in FPIRS:
-        if mated and target * (len(found.mated) - mated) >= 1:
-            missed, threshold = found.identification(target)
-            note = f"threshold {threshold:.4f} of these scores"
-            measures.append(_share(f"FNIR at FPIR {_percent(target)}", round(missed * mated), mated, note))
+    alone = ~found.mated
+    if alone.any():
+        measures.append(_share("probes without a mate", alone, trials.probe_subjects, "searched in an open set", draws, seed))
+    if found.mated.any():
+        people = trials.probe_subjects[found.mated]
+        for rank in RANKS:
+            if rank <= found.size:
+                hits = found.hits(rank)[found.mated]
+                measures.append(_share(f"rank-{rank}", hits, people, "of searches with a mate", draws, seed))
+        if alone.any():
+            measures += _open_set(found, people, draws, seed)
+    if found.mated.any() and any(nonmated.any() for _, _, nonmated in trials.blocks()):
+        measures += _verification(trials, calibration, draws, seed)
     return measures
 
 
-def _verification(trials: Trials, draws: int, seed: int) -> list[Measure]:
+def _failed(trials: Trials) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    there = ~np.isnan(trials.scores)
+    rows, columns = (~np.asarray(there.any(axis=axis), bool) for axis in (1, 0))
+    return rows, np.zeros_like(columns) if rows.all() else columns
+
+
+def _open_set(found: Search, people: NDArray[np.int64], draws: int, seed: int) -> list[Measure]:
+    """NIST's two modes, FNIR at an FPIR (identification) and FNIR of a list of 20 (investigation), and the rate of detection
+    and identification."""
+    mate, rank = found.mate[found.mated], found.rank[found.mated]
+    measures = []
+    for target in FPIRS:
+        if target * int((~found.mated).sum()) < 1:
+            continue
+        threshold = found.threshold_at_fpir(target)
+        above = mate > threshold
+        note = f"threshold {threshold:.4f} of these scores"
+        measures.append(_share(f"FNIR at FPIR {_percent(target)}", ~above, people, note, draws, seed))
+        both = above & (rank <= 1)
+        measures.append(_share(f"found first at FPIR {_percent(target)}", both, people, note, draws, seed))
+    if found.size >= LIST:
+        measures.append(_share(f"FNIR of a list of {LIST}", ~(rank <= LIST), people, "no threshold", draws, seed))
+    return measures
+
+
+def _verification(trials: Trials, calibration: Calibration | None, draws: int, seed: int) -> list[Measure]:
     rates = ErrorRates.of(trials)
     few = rates.n_mated + rates.n_nonmated <= MOST_PAIRS
-    measures = []
-    for name, value, statistic in (("AUC", rates.auc(), auc), ("EER", rates.eer().value, eer)):
-        measures.append(_drawn(name, value, trials, statistic, draws if few else 0, seed))
+
+    def drawn(statistic: Statistic) -> Interval | None:
+        return bootstrap(trials, statistic, draws=draws, seed=seed) if few else None
+
+    measures = [
+        _rate("AUC", rates.auc(), drawn(auc)), _rate("EER", rates.eer().value, drawn(eer)),
+    ]
     for target in TARGETS:
         if target * rates.n_nonmated < 1:
             continue
         point = rates.tmr_at_fmr(target)
-        name = f"TMR at FMR {_percent(target)}"
-        drawn = _drawn(name, point.tmr, trials, tmr_at_fmr(target), draws if few else 0, seed)
         note = f"threshold {point.threshold:.4f} of these scores"
-        measures.append(Measure(name, drawn.value, drawn.low, drawn.high, point.k, point.n, note=note))
-        measures += transferred(trials, target, seed=seed)
+        measure = _rate(f"TMR at FMR {_percent(target)}", point.tmr, drawn(tmr_at_fmr(target)), note)
+        measures.append(replace(measure, k=point.k, n=point.n))
+        measures += transferred(trials, target, draws=draws if few else 0, seed=seed)
+    if not len(rates.mated) or not len(rates.nonmated):
+        return measures
+    least = min_cllr(rates.mated, rates.nonmated)
+    measures.append(Measure("min Cllr", least, unit="bit", note="of scored pairs, best possible"))
+    if calibration is not None:
+        cost = cllr(calibration.llr(rates.mated), calibration.llr(rates.nonmated))
+        measures.append(Measure("Cllr", cost, unit="bit", note="of scored pairs, by the calibration"))
     return measures
 
 
-def _drawn(name: str, value: float, trials: Trials, statistic: Statistic, draws: int, seed: int) -> Measure:
-    if not draws:
-        return Measure(name, 100 * value, note="too many pairs for an interval")
-    interval = bootstrap(trials, statistic, draws=draws, seed=seed)
-    return Measure(name, 100 * value, 100 * interval.low, 100 * interval.high, note="people drawn")
+def _rate(name: str, value: float, interval: Interval | None, note: str = "") -> Measure:
+    """A rate with its interval, or why it has none."""
+    if interval is None:
+        return Measure(name, 100 * value, note="; ".join(filter(None, (note, "too many pairs for an interval"))))
+    if interval.low == interval.high:
+        return Measure(name, 100 * value, note="; ".join(filter(None, (note, "the same whoever is drawn: no interval"))))
+    return Measure(name, 100 * value, 100 * interval.low, 100 * interval.high, note=note)
 
 
-def transferred(trials: Trials, target: float, *, seed: int = 0) -> list[Measure]:
+def transferred(trials: Trials, target: float, *, draws: int = 500, seed: int = 0) -> list[Measure]:
     """TMR and FMR where each half of the people is decided with the threshold of ``target`` FMR on the other half.
 
-    Only pairs within a half count. Empty where a half has too few attempts to set the threshold.
+    Only pairs within a half count; ``draws=0`` gives no intervals. Empty where a half has too few attempts to set the
+    threshold.
     """
     order = np.random.default_rng(seed).permutation(len(trials.names))
     half = np.zeros(len(trials.names), bool)
     half[order[: len(order) // 2]] = True
     try:
         parts = [
-            ErrorRates.of(trials.select(half[trials.probe_subjects] == side, half[trials.gallery_subjects] == side))
-            for side in (True, False)
+            trials.select(half[trials.probe_subjects] == side, half[trials.gallery_subjects] == side) for side in (True, False)
         ]
-        points = [parts[1 - side].at(parts[side].threshold_at_fmr(target)) for side in (0, 1)]
+        rates = [ErrorRates.of(part) for part in parts]
+        thresholds = [rates[1 - side].threshold_at_fmr(target) for side in (0, 1)]
     except InputError:
         return []
-    note = f"threshold for FMR {_percent(target)} set on other people, attempts taken as independent"
-    counts = [sum(getattr(point, name) for point in points) for name in ("k", "n", "false_matches", "n_nonmated")]
-    return [_share("TMR", counts[0], counts[1], note), _share("FMR", counts[2], counts[3], note)]
+    points = [rate.at(threshold) for rate, threshold in zip(rates, thresholds, strict=True)]
+    measures = []
+    for name, hits, total, statistic in (("TMR", "k", "n", tmr_at), ("FMR", "false_matches", "n_nonmated", fmr_at)):
+        k, n = (sum(getattr(point, field) for point in points) for field in (hits, total))
+        interval = None
+        if draws:
+            each = [
+                bootstrap(part, statistic(threshold), draws=draws, seed=seed).draws * getattr(point, total) / n
+                for part, threshold, point in zip(parts, thresholds, points, strict=True)
+            ]
+            both = each[0] + each[1]
+            interval = rate_interval(k / n, both, 0.95, len(np.unique(trials.probe_subjects)))
+        measure = _rate(f"{name} by other people, FMR {_percent(target)}", k / n, interval, "threshold set on other people")
+        measures.append(replace(measure, k=k, n=n))
+    return measures
 
 
-def pair_measures(scores: ArrayLike, mated: ArrayLike, accuracy: FoldAccuracy) -> list[Measure]:
-    """Failures, ten-fold accuracy, AUC and EER of N scores of pairs, ``mated`` (N,) bool."""
+def pair_measures(
+    scores: ArrayLike, mated: ArrayLike, folds: ArrayLike, first: Sequence[str], second: Sequence[str], *, draws: int = 500,
+    seed: int = 0,
+) -> list[Measure]:
+    """Failures, accuracy with the thresholds of the other folds, AUC and EER of N scores of pairs of the people ``first`` and
+    ``second``, ``mated`` (N,) bool. What too few scores cannot show is left out."""
     values, same = np.asarray(scores, np.float64), np.asarray(mated)
-    rates = ErrorRates.of(values[same], values[~same])
-    low, high = accuracy.interval
+    broken = np.isnan(values)
+    measures = [Measure("failed pairs", 100 * float(broken.mean()), k=int(broken.sum()), n=len(values), note="never matched")]
+    try:
+        accuracy = fold_accuracy(values, same, folds)
+        rates = ErrorRates.of(values[same], values[~same])
+    except InputError:  # a kind or a fold without scores
+        return measures
+    names, n = np.unique(np.asarray(folds)), len(values)
+    threshold = accuracy.thresholds[np.searchsorted(names, np.asarray(folds))]
+    right = (values > threshold) == same
     spread = f"thresholds of the other folds; over folds {100 * accuracy.mean:.2f} +- {100 * accuracy.standard_error:.2f}"
-    return [
-        _share("failed pairs", int(np.isnan(values).sum()), len(values), "never declared a match"),
-        Measure("accuracy", 100 * accuracy.right / accuracy.n, 100 * low, 100 * high, accuracy.right, accuracy.n, note=spread),
-        Measure("AUC", 100 * rates.auc()), Measure("EER", 100 * rates.eer().value),
-    ]
+    people = (first, second)
+    low, high = _pairs_right(right, *people, draws, seed)
+    measures.append(Measure("accuracy", 100 * accuracy.right / n, low, high, accuracy.right, n, note=spread))
+    if broken.any():
+        low, high = _pairs_right(right & ~broken, *people, draws, seed)
+        k = int((right & ~broken).sum())
+        measures.append(Measure("accuracy, failures wrong", 100 * k / n, low, high, k, n, note="a failed pair counts as wrong"))
+    for name, value, statistic in (("AUC", rates.auc(), auc), ("EER", rates.eer().value, eer)):
+        interval = bootstrap_pairs(values, same, *people, statistic, draws=draws, seed=seed)
+        measures.append(_rate(name, value, interval))
+    return measures
+
+
+def _pairs_right(
+    right: NDArray[np.bool_], first: Sequence[str], second: Sequence[str], draws: int, seed: int
+) -> tuple[float, float]:
+    """The interval of a share of pairs in percent: a "score" of 1 or 0 of one kind, whose TMR above a half it is."""
+    flags = np.concatenate([right.astype(np.float64), [0.0]])  # bootstrap_pairs wants both kinds
+    kinds = np.arange(len(flags)) < len(right)
+    if right.all() or not right.any():
+        low, high = share_interval(right, first)
+        return 100 * low, 100 * high
+    found = bootstrap_pairs(flags, kinds, [*first, first[0]], [*second, first[0]], tmr_at(0.5), draws=draws, seed=seed)
+    return 100 * found.low, 100 * found.high
 
 
 def quality_measures(pairs: Sequence[tuple[float, float]]) -> list[Measure]:
@@ -158,8 +247,11 @@ def quality_measures(pairs: Sequence[tuple[float, float]]) -> list[Measure]:
     ]
 
 
-def _share(name: str, k: int, n: int, note: str) -> Measure:
-    low, high = wilson(k, n)
+def _share(
+    name: str, flags: NDArray[np.bool_], people: NDArray[np.int64], note: str, draws: int, seed: int
+) -> Measure:
+    low, high = share_interval(flags, people, draws=draws, seed=seed)
+    k, n = int(flags.sum()), len(flags)
     return Measure(name, 100 * k / n, 100 * low, 100 * high, k, n, note=note)
 
 

@@ -79,8 +79,14 @@ def _standard(scores: Values, cohort: Values, axis: int) -> Values:
 
 
 def _top(cohort: Values, count: int) -> Values:
-    """The largest ``count`` values of each row; failures last."""
-    return np.sort(np.where(np.isnan(cohort), -np.inf, cohort), axis=1)[:, -count:]
+    """The largest ``count`` values of each row, fewer (and NaN) where failures leave no more."""
+    sorted_ = np.sort(np.where(np.isnan(cohort), -np.inf, cohort), axis=1)[:, -count:]
+    found = np.where(np.isneginf(sorted_), np.nan, sorted_)
+    few = (np.count_nonzero(~np.isnan(found), axis=1) < 2) & ~np.isnan(cohort).all(axis=1)
+    if few.any():
+        told = listed([str(k) for k in np.flatnonzero(few)])
+        raise InputError(f"expected at least two cohort scores for every entry, got fewer at {told}")
+    return found
 
 
 def _with(trials: Trials, scores: Values) -> Trials:

@@ -38,14 +38,18 @@ def roc(rates: ErrorRates, ax: Axes | None = None, *, label: str = "", band: Ban
     return ax
 
 
-def det(rates: ErrorRates, ax: Axes | None = None, *, label: str = "") -> Axes:
-    """False non-match over false match rate on normal-deviate axes (A. Martin et al., Eurospeech 1997)."""
+def det(rates: ErrorRates, ax: Axes | None = None, *, label: str = "", band: Band | None = None) -> Axes:
+    """False non-match over false match rate on normal-deviate axes (A. Martin et al., Eurospeech 1997); ``band`` as of
+    :func:`roc`."""
     from scipy.special import ndtr, ndtri
 
     ax = _axes(ax, "False match rate (%)", "False non-match rate (%)")
     curve = rates.curve()
     least = [0.5 / rates.n_nonmated, 0.5 / rates.n_mated]
-    _line(ax, np.clip(curve.fmr, least[0], 1 - least[0]), np.clip(curve.fnmr, least[1], 1 - least[1]), label)
+    if band is not None:
+        x, *sides = (np.clip(v, e, 1 - e) for v, e in ((band.x, least[0]), (1 - band.low, least[1]), (1 - band.high, least[1])))
+        band = Band(x, 1 - band.value, sides[1], sides[0])
+    _line(ax, np.clip(curve.fmr, least[0], 1 - least[0]), np.clip(curve.fnmr, least[1], 1 - least[1]), label, band)
     for axis, set_scale, floor in ((ax.xaxis, ax.set_xscale, least[0]), (ax.yaxis, ax.set_yscale, least[1])):
         set_scale("function", functions=(ndtri, ndtr))
         shown = [t for t in TICKS if floor <= t <= 1 - floor]
@@ -65,46 +69,57 @@ def cmc(search: Search, ax: Axes | None = None, *, ranks: int = 20, label: str =
     return ax
 
 
-def open_set(search: Search, ax: Axes | None = None, *, rank: int | None = None, label: str = "") -> Axes:
+def open_set(
+    search: Search, ax: Axes | None = None, *, rank: int | None = None, label: str = "", band: Band | None = None
+) -> Axes:
     """False negative over false positive identification rate, both logarithmic, whatever the rank or at ``rank``."""
     ax = _axes(ax, "False positive identification rate", "False negative identification rate")
     thresholds = np.unique(search.other[~search.mated & ~np.isnan(search.other)])[::-1]
     n = [int((search.mated == kind).sum()) for kind in (False, True)]
     fpir, fnir = np.maximum(search.fpir(thresholds), 0.5 / n[0]), np.maximum(search.fnir(thresholds, rank), 0.5 / n[1])
-    _line(ax, fpir, fnir, label)
+    if band is not None:
+        band = Band(np.maximum(band.x, 0.5 / n[0]), band.value, *(np.maximum(v, 0.5 / n[1]) for v in (band.low, band.high)))
+    _line(ax, fpir, fnir, label, band)
     ax.set(xscale="log", yscale="log", xlim=(0.5 / n[0], 1.0), ylim=(0.5 / n[1], 1.0))
     return ax
 
 
-def histogram(rates: ErrorRates, ax: Axes | None = None, *, bins: int = 60) -> Axes:
-    """Distributions of mated and non-mated scores, each of area 1."""
+def histogram(
+    rates: ErrorRates, ax: Axes | None = None, *, bins: int = 60, counts: tuple[int, int] | None = None
+) -> Axes:
+    """Distributions of mated and non-mated scores, each of area 1; ``counts`` are the numbers behind them where the scores
+    stand for more."""
     ax = _axes(ax, "Score", "Density")
     edges = np.histogram_bin_edges(np.array([s[k] for s in (rates.mated, rates.nonmated) if len(s) for k in (0, -1)]), bins)
-    for scores, name, colour, hatch in (
-        (rates.nonmated, "non-mated", COLOURS[1], "//"), (rates.mated, "mated", COLOURS[0], ""),
+    numbers = counts or (len(rates.mated), len(rates.nonmated))
+    for scores, name, colour, hatch, count in (
+        (rates.nonmated, "non-mated", COLOURS[1], "//", numbers[1]), (rates.mated, "mated", COLOURS[0], "", numbers[0]),
     ):
         heights = np.histogram(scores, edges, density=True)[0]
         ax.stairs(heights, edges, fill=True, alpha=0.35, color=colour, hatch=hatch)
-        ax.stairs(heights, edges, color=colour, label=f"{name} ({len(scores):,})")
+        ax.stairs(heights, edges, color=colour, label=f"{name} ({count:,})")
     ax.legend()
     return ax
 
 
-def calibration(found: Calibration, mated: ArrayLike, nonmated: ArrayLike, ax: Axes | None = None) -> Axes:
-    """The calibration's log10 likelihood ratio over the score, beside what these (other) scores say by pooling."""
+def calibration(
+    found: Calibration, mated: ArrayLike, nonmated: ArrayLike, ax: Axes | None = None, *, band: Band | None = None
+) -> Axes:
+    """The calibration's log10 likelihood ratio over the score, beside what these (other) scores say by pooling; ``band`` as
+    :func:`meetmid.evaluation.uncertainty.calibration_band` gives it."""
     ax = _axes(ax, "Score", "log10 likelihood ratio")
     levels, llr = pav(mated, nonmated)
     finite = np.isfinite(llr)
-    _line(ax, levels, found.llr(levels) / np.log(10), found.kind)
+    _line(ax, levels, found.llr(levels) / np.log(10), found.kind, band)
     _line(ax, levels[finite], llr[finite] / np.log(10), "pooled from these scores")
     ax.axhline(0.0, color="#888888", linewidth=0.8)
     return ax
 
 
-def error_versus_discard(found: Discard, ax: Axes | None = None, *, label: str = "") -> Axes:
+def error_versus_discard(found: Discard, ax: Axes | None = None, *, label: str = "", band: Band | None = None) -> Axes:
     """FNMR of what is left over the share of attempts refused for their quality."""
     ax = _axes(ax, "Share of attempts discarded", "False non-match rate")
-    _line(ax, found.share, found.fnmr, label, step=True)
+    _line(ax, found.share, found.fnmr, label, band, step=True)
     ax.set(xlim=(0.0, 1.0), ylim=(0.0, max(0.01, 1.05 * float(found.fnmr.max()))))
     return ax
 

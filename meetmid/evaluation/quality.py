@@ -75,6 +75,8 @@ def error_versus_discard(trials: Trials, quality: ArrayLike, threshold: float) -
     ``quality`` (P,) of the probes, higher is better, such as the size of the face; attempts of equal quality leave together.
     Failures are false non-matches. Raises InputError for NaN qualities and without mated attempts.
     """
+    if np.isnan(threshold):
+        raise InputError("expected a threshold, got NaN")
     values = np.asarray(quality, np.float64)
     if values.shape != trials.probe_subjects.shape or np.isnan(values).any():
         count = len(trials.probe_subjects)

@@ -107,9 +107,14 @@ class Trials:
         return own, other
 
     def select(self, probes: ArrayLike, gallery: ArrayLike | None = None) -> Trials:
-        """The trials of some rows and columns, given as positions or as a mask."""
-        rows = np.arange(self.scores.shape[0])[np.asarray(probes)]
-        columns = np.arange(self.scores.shape[1]) if gallery is None else np.arange(self.scores.shape[1])[np.asarray(gallery)]
+        """The trials of some rows and columns, given as positions or as a mask; raises InputError for others."""
+        chosen = []
+        for side, given, count in zip(("probe", "gallery"), (probes, gallery), self.scores.shape, strict=True):
+            try:
+                chosen.append(np.arange(count)[slice(None) if given is None else np.asarray(given)])
+            except IndexError as error:
+                raise InputError(f"expected {side} positions below {count} or a mask of that length, got {error}") from error
+        rows, columns = chosen
         grid = np.ix_(rows, columns)
         return Trials(
             self.scores[grid], self.probe_subjects[rows], self.gallery_subjects[columns], self.names,

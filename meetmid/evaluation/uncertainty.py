@@ -10,14 +10,16 @@ come from weighted counts of the sorted scores, many draws at a time; no resampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meetmid.errors import InputError
+from meetmid.evaluation.calibration import logistic
 from meetmid.evaluation.identification import Search
+from meetmid.evaluation.intervals import wilson
 from meetmid.evaluation.trials import Trials
 
 Values = NDArray[np.float64]
@@ -27,9 +29,9 @@ CELLS = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Interval:
-    """``value`` of a statistic on the data and the percentiles ``low`` and ``high`` of its ``draws`` (B,).
+    """``value`` of a statistic on the data, its interval ``low`` to ``high``, and its ``draws`` (B,).
 
-    Draws without any pair of a kind are NaN and left out of the percentiles.
+    Draws without any pair of a kind are NaN and left out.
     """
 
     value: float
@@ -123,9 +125,9 @@ def fmr_at(threshold: float) -> Statistic:
 def bootstrap(
     trials: Trials, statistic: Statistic, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The interval of a statistic of :func:`auc`'s kind; the cost is ``draws`` times the number of pairs."""
+    """The interval of a rate, a statistic of :func:`auc`'s kind; the cost is ``draws`` times the number of pairs."""
     values = _draw(trials, statistic, draws, seed)
-    return _interval(values[0], values[1:], level)
+    return rate_interval(values[0], values[1:], level, _people(trials))
 
 
 def compare(
@@ -143,6 +145,47 @@ def compare(
         raise InputError("expected two matrices of the same probes and gallery entries in the same order")
     values = _draw(first, statistic, draws, seed) - _draw(second, statistic, draws, seed)
     return _interval(values[0], values[1:], level)
+
+
+def bootstrap_pairs(
+    scores: ArrayLike, mated: ArrayLike, first: Sequence[str], second: Sequence[str], statistic: Statistic, *,
+    draws: int = 1000, level: float = 0.95, seed: int = 0,
+) -> Interval:
+    """:func:`bootstrap` of N single pairs, ``mated`` (N,) bool, of the people ``first`` and ``second``: a mated pair counts as
+    often as its person was drawn, a non-mated one as its two people together."""
+    values = np.nan_to_num(np.asarray(scores, np.float64), nan=-np.inf)
+    names = sorted({*first, *second})
+    number = {name: k for k, name in enumerate(names)}
+    sides = [np.array([number[name] for name in side], np.int64) for side in (first, second)]
+    kinds = []
+    for kind in (True, False):
+        at = np.flatnonzero(np.asarray(mated) == kind)
+        at = at[np.argsort(values[at], kind="stable")]
+        if not len(at):
+            raise InputError(f"expected {'mated' if kind else 'non-mated'} pairs, got none")
+        kinds.append((values[at], sides[0][at], sides[1][at]))
+    found = _statistics(_drawn_people([np.arange(len(names))], len(names), draws, seed), kinds, statistic)
+    return rate_interval(found[0], found[1:], level, len(names))
+
+
+def share_interval(
+    flags: ArrayLike, people: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the share of ``flags`` (N,) bool over their ``people`` (N,), who are drawn.
+
+    Where all or none are set every draw would be the same: then Wilson's of that many people, all or none of whom it happened
+    to. NaN without flags.
+    """
+    values = np.asarray(flags, bool)
+    names, place = np.unique(np.asarray(people), return_inverse=True)
+    if not len(values):
+        return float("nan"), float("nan")
+    if values.all() or not values.any():
+        return wilson(len(names) if values.all() else 0, len(names))
+    weights = _drawn_people([np.arange(len(names))], len(names), draws, seed)[:, place]
+    shares = weights @ values / weights.sum(1)
+    found = rate_interval(shares[0], shares[1:], level, len(names))
+    return found.low, found.high
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +215,71 @@ def cmc_band(
     return _band(x.astype(np.float64), values, level)
 
 
+def open_set_band(
+    search: Search, trials: Trials, fpir: ArrayLike, *, draws: int = 300, level: float = 0.95, seed: int = 0
+) -> Band:
+    """FNIR over target FPIRs (K,), each at the threshold that its own draw gives; people of the probes drawn."""
+    x = np.asarray(fpir, np.float64)
+    weights = draw_people(trials, draws, seed)[:, trials.probe_subjects]
+    tops = np.nan_to_num(search.other[~search.mated].astype(np.float64), nan=-np.inf)
+    mates = np.nan_to_num(search.mate[search.mated].astype(np.float64), nan=-np.inf)
+    order = np.argsort(tops)
+    below = np.concatenate([np.zeros((len(weights), 1)), np.cumsum(weights[:, ~search.mated][:, order], axis=1)], axis=1)
+    padded = np.concatenate([[-np.inf], tops[order]])
+    own = weights[:, search.mated]
+    values = []
+    for row, mated in zip(below, own, strict=True):
+        thresholds = padded[np.searchsorted(row, row[-1] * (1 - x) - 1e-9 * row[-1])]
+        missed = (mated @ (mates[:, None] <= thresholds)) / mated.sum() if mated.sum() and row[-1] else np.full(len(x), np.nan)
+        values.append(missed)
+    return _band(x, np.array(values), level)
+
+
+def discard_band(
+    trials: Trials, quality: ArrayLike, threshold: float, shares: ArrayLike, *, draws: int = 300, level: float = 0.95,
+    seed: int = 0,
+) -> Band:
+    """FNMR at a fixed threshold when given shares (K,) of the mated attempts of lowest quality are refused, people drawn."""
+    x = np.asarray(shares, np.float64)
+    people = draw_people(trials, draws, seed)
+    level_of, missed, who, first = [], [], [], 0
+    values = np.asarray(quality, np.float64)
+    for scores, mated, _ in trials.blocks():
+        rows, columns = np.nonzero(mated)
+        missed.append(~(scores[rows, columns] > threshold))
+        level_of.append(values[first + rows])
+        who.append(trials.probe_subjects[first + rows])
+        first += len(scores)
+    order = np.argsort(np.concatenate(level_of), kind="stable")
+    weights = people[:, np.concatenate(who)[order]]
+    wrong = weights * np.concatenate(missed)[order]
+    left, errors = weights[:, ::-1].cumsum(1)[:, ::-1], wrong[:, ::-1].cumsum(1)[:, ::-1]
+    at = np.minimum((x * weights.shape[1]).astype(int), weights.shape[1] - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _band(x, errors[:, at] / left[:, at], level)
+
+
+def calibration_band(
+    trials: Trials, scores: ArrayLike, *, draws: int = 100, level: float = 0.95, seed: int = 0
+) -> Band:
+    """Decimal log likelihood ratios at ``scores`` (K,) of logistic calibrations learned from draws of the people."""
+    x = np.asarray(scores, np.float64)
+    people = draw_people(trials, draws, seed)
+    kinds = [_sorted(trials, mated) for mated in (True, False)]
+    kept = [np.isfinite(values) for values, _, _ in kinds]
+    own, other = (values[keep] for (values, _, _), keep in zip(kinds, kept, strict=True))
+    found = []
+    for row in people:
+        weights = [row[probe[keep]] for (_, probe, _), keep in zip(kinds, kept, strict=True)]
+        weights[1] = weights[1] * row[kinds[1][2][kept[1]]]
+        try:
+            slope, offset = logistic(own, other, weights[0], weights[1])
+        except InputError:  # nobody was drawn for one of the kinds
+            slope = offset = np.nan
+        found.append((slope * x + offset) / np.log(10))
+    return _band(x, np.array(found), level)
+
+
 def _band(x: Values, values: Values, level: float) -> Band:
     intervals = [_interval(column[0], column[1:], level) for column in values.T]
     return Band(x, *(np.array([getattr(i, name) for i in intervals]) for name in ("value", "low", "high")))
@@ -187,7 +295,7 @@ def bootstrap_search(
     """
     weights = draw_people(trials, draws, seed)[:, trials.probe_subjects]
     values = statistic(search, weights)
-    return _interval(values[0], values[1:], level)
+    return rate_interval(values[0], values[1:], level, len(np.unique(trials.probe_subjects)))
 
 
 def hit_rate(rank: int = 1) -> Callable[[Search, Values], Values]:
@@ -226,20 +334,30 @@ def draw_people(trials: Trials, draws: int, seed: int) -> Values:
     """(1 + draws, people) how often each person was drawn; the first row is the data itself."""
     if draws < 1:
         raise InputError(f"expected at least one draw, got {draws}")
-    rng = np.random.default_rng(seed)
     count = len(trials.names)
     probe, gallery = (np.bincount(s, minlength=count) > 0 for s in (trials.probe_subjects, trials.gallery_subjects))
+    kinds = (probe & gallery, probe & ~gallery, gallery & ~probe)
+    return _drawn_people([np.flatnonzero(kind) for kind in kinds], count, draws, seed)
+
+
+def _drawn_people(kinds: Sequence[NDArray[np.int64]], count: int, draws: int, seed: int) -> Values:
+    """(1 + draws, count) how often each person was drawn among those of their kind; the first row is the data itself."""
+    rng = np.random.default_rng(seed)
     weights = np.ones((1 + draws, count))
-    for kind in (probe & gallery, probe & ~gallery, gallery & ~probe):
-        members = np.flatnonzero(kind)
+    for members in kinds:
         if len(members):
             weights[1:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=draws)
     return weights
 
 
 def _draw(trials: Trials, statistic: Statistic, draws: int, seed: int) -> Values:
-    people = draw_people(trials, draws, seed)
-    kinds = [_sorted(trials, mated) for mated in (True, False)]
+    return _statistics(draw_people(trials, draws, seed), [_sorted(trials, mated) for mated in (True, False)], statistic)
+
+
+def _statistics(
+    people: Values, kinds: Sequence[tuple[Values, NDArray[np.int64], NDArray[np.int64]]], statistic: Statistic
+) -> Values:
+    """The statistic under every row of weights of people; ``kinds`` are the mated and the non-mated scores and their people."""
     size = sum(len(scores) for scores, _, _ in kinds)
     found = []
     for rows in _chunks(len(people), max(1, CELLS // max(1, size))):
@@ -285,3 +403,25 @@ def _interval(value: float, draws: Values, level: float) -> Interval:
     valid = draws[~np.isnan(draws)]
     low, high = np.percentile(valid, [tail, 100 - tail]) if len(valid) else (np.nan, np.nan)
     return Interval(float(value), float(low), float(high), draws)
+
+
+def rate_interval(value: float, draws: Values, level: float, people: int) -> Interval:
+    """The interval of a rate: its log odds plus and minus Student's quantile of ``people`` - 1 times the draws' deviation,
+    which is widened by sqrt(n / (n - 1)), since a bootstrap of few people is too narrow (T. C. Hesterberg, "What teachers
+    should know about the bootstrap", The American Statistician 69(4), 2015, sections 4.2 and 5.2). Percentiles where a rate of
+    0 or 1 is among the data or the draws."""
+    plain = _interval(value, draws, level)
+    valid = draws[~np.isnan(draws)]
+    if people < 2 or len(valid) < 2 or not (0 < value < 1 and valid.min() > 0 and valid.max() < 1):
+        return plain
+    from scipy.special import expit, logit
+    from scipy.stats import t
+
+    reach = t.ppf((1 + level) / 2, people - 1) * np.sqrt(people / (people - 1)) * logit(valid).std(ddof=1)
+    low, high = expit(logit(value) + np.array([-reach, reach]))
+    return Interval(float(value), float(low), float(high), draws)
+
+
+def _people(trials: Trials) -> int:
+    """People on both sides, whose number bounds what is known of mated scores."""
+    return len(np.intersect1d(trials.probe_subjects, trials.gallery_subjects))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from meetmid.errors import InputError
-from meetmid.evaluation import ErrorRates, Trials, bootstrap, search
+from meetmid.evaluation import ErrorRates, Trials, bootstrap, calibrate, search
 from meetmid.evaluation import uncertainty as module
 
 NAN = float("nan")
@@ -115,3 +115,44 @@ def test_impossible_requests_are_refused() -> None:
         bootstrap(trials(), module.auc, draws=2, level=95)
     with pytest.raises(InputError, match="expected mated pairs, got none"):
         bootstrap(Trials.of([[1.0]], ["a"], ["b"]), module.auc)
+
+
+def test_intervals_of_rates_use_log_odds_and_students_quantile() -> None:
+    from scipy.special import expit, logit
+    from scipy.stats import t
+
+    rng = np.random.default_rng(0)
+    people = [f"P{k}" for k in range(12)]
+    trials = Trials.of(rng.normal(size=(12, 12)) + np.eye(12), people, people)
+    found = bootstrap(trials, module.auc, draws=200)
+    reach = t.ppf(0.975, 11) * np.sqrt(12 / 11) * logit(found.draws).std(ddof=1)
+    assert (found.low, found.high) == pytest.approx(tuple(expit(logit(found.value) + np.array([-reach, reach]))))
+
+
+def test_bands_lie_around_their_curves() -> None:
+    from meetmid.evaluation.quality import error_versus_discard
+    from meetmid.evaluation.uncertainty import calibration_band, discard_band, open_set_band
+
+    rng = np.random.default_rng(1)
+    people = [f"P{k}" for k in range(25)]
+    probes = [*people, *people, *(f"X{k}" for k in range(40))]
+    scores = rng.normal(size=(90, 25))
+    scores[np.arange(50), np.arange(50) % 25] += 2.0
+    trials = Trials.of(scores, probes, people)
+    found = search(trials)
+    open_set = open_set_band(found, trials, [0.05, 0.3, 1.0], draws=100)
+    for x, value, low, high in zip(open_set.x, open_set.value, open_set.low, open_set.high, strict=True):
+        assert value == pytest.approx(float(found.fnir(found.threshold_at_fpir(x))))
+        assert low <= value <= high
+    quality = rng.random(90)
+    own = trials.select(np.arange(50))
+    around = discard_band(own, quality[:50], 1.0, [0.0, 0.5], draws=100)
+    curve = error_versus_discard(own, quality[:50], 1.0)
+    assert around.value[0] == pytest.approx(curve.fnmr[0])
+    assert around.value[1] == pytest.approx(float(curve.fnmr[np.searchsorted(curve.share, 0.5 - 1e-9)]))
+    assert (around.low <= around.value).all()
+    assert (around.value <= around.high).all()
+    llr = calibration_band(trials, [0.0, 1.0], draws=40)
+    wanted = calibrate(trials).log10_lr([0.0, 1.0])
+    assert llr.value == pytest.approx(wanted, abs=1e-6)
+    assert (llr.low < llr.value).all()

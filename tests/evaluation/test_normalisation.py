@@ -59,3 +59,14 @@ def test_unusable_cohorts_are_refused() -> None:
         z_norm(TRIALS, np.ones((9, 4)), COHORT)
     with pytest.raises(InputError, match="top from 2 to the 9"):
         as_norm(TRIALS, PROBE, GALLERY, COHORT, top=10)
+
+
+def test_as_norm_of_a_whole_cohort_survives_a_failure() -> None:
+    found = as_norm(TRIALS, PROBE, GALLERY, COHORT, top=9).scores
+    best = [standard(SCORES[1, 2], v) for v in (PROBE[1], GALLERY[:, 2])]
+    assert found[1, 2] == pytest.approx(sum(best) / 2)
+    assert not np.isnan(found).any()
+    few = PROBE.copy()
+    few[3, 1:] = np.nan
+    with pytest.raises(InputError, match="at least two cohort scores for every entry, got fewer at 3"):
+        as_norm(TRIALS, few, GALLERY, COHORT, top=4)

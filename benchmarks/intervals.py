@@ -1,9 +1,9 @@
 """How often the subject bootstrap's 95 % intervals hold the truth, beside intervals that take all scores for independent.
 
-    python benchmarks/coverage.py [--studies 400] [--draws 300]
+    python benchmarks/intervals.py [--studies 400] [--draws 300]
 
 Each study draws new people. A person has a template, an effect on all scores as a probe and one as a portrait (lambs and
-wolves), several probes each. The truth comes from one very large study. Writes results/coverage.csv.
+wolves), several probes each. The truth comes from one very large study. Writes results/intervals.csv.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
             "each": args.each, "truth": round(float(true.get(name, rank1 if name == "rank-1" else np.nan)), 5),
         })
         print(f"{name:<28}{hits:>5} of {args.studies} = {100 * hits / args.studies:5.1f} % [{100 * low:.1f}, {100 * high:.1f}]")
-    write_csv(Path(__file__).parent / "results" / "coverage.csv", rows)
+    write_csv(Path(__file__).parent / "results" / "intervals.csv", rows)
 
 
 if __name__ == "__main__":
