@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from meetmid.config import MatchConfig
 from meetmid.matcher import Matcher
 from meetmid.runtime.cards import ModelCard, file_sha256, read_card, write_card
+
+settings.register_profile("meetmid")  # no test depends on timing
+settings.load_profile("meetmid")
 
 
 def data_folder() -> Path:

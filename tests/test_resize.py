@@ -39,7 +39,7 @@ def test_bicubic_is_that_of_pillow(source: tuple[int, int], target: tuple[int, i
     assert np.abs(resize(image, target) - pillow(image, target)).max() < 1e-5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(*[st.integers(1, 60)] * 4), st.integers(0, 5))
 def test_bicubic_is_that_of_pillow_for_any_size(sizes: tuple[int, int, int, int], seed: int) -> None:
     image = noise(sizes[0], sizes[1], 1, seed)
@@ -66,7 +66,7 @@ def test_the_kernel_interpolates() -> None:
     assert keys_kernel(np.array([1.5]))[0] == -0.0625  # a = -0.5
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.tuples(*[st.integers(1, 90)] * 4), st.floats(0, 1))
 def test_a_constant_stays_constant(sizes: tuple[int, int, int, int], value: float) -> None:
     image = np.full((*sizes[:2], 3), value, np.float32)

@@ -39,7 +39,7 @@ def repeated(data: Trials, weights: np.ndarray) -> tuple[list[float], list[float
     return own, other
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6))
 def test_draws_are_those_of_repeated_scores(seed: int) -> None:
     data = trials(seed)

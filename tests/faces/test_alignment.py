@@ -122,7 +122,7 @@ def test_outside_the_picture_is_black() -> None:
     assert (crop[:, 62:] == 200).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_any_five_points_give_a_picture_or_an_input_error(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -80,7 +80,7 @@ class TestKernels:
         np.testing.assert_allclose(kernel, inside.mean(axis=(1, 3)) / (math.pi * radius**2), atol=3e-3 / radius)
 
     @given(st.floats(0.05, 30.0))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_any_size_is_symmetric_and_sums_to_one(self, size):
         kernels = [motion_kernel(size), motion_kernel(size, True), disk_kernel(size), disk_kernel(size, True)]
         kernels.append(gauss_kernel(size, 2 * math.ceil(size) + 1))
@@ -383,7 +383,7 @@ class TestPatchShuffle:
             np.testing.assert_array_equal(after, before[order])
 
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 6), st.integers(0, 99))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_keeps_every_block_s_pixels_and_the_remainder(self, height, width, patch, seed):
         image = picture(height, width)
         shuffled = run("pshuf", image, seed, patch=patch)
@@ -447,7 +447,7 @@ class TestApply:
             apply("blur", picture(), stream(), DEFAULT)
 
     @given(st.sampled_from(DEGRADATIONS), st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32))
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_any_size(self, name, height, width, seed):
         out = run(name, picture(height, width, seed), seed)
         assert out.shape == (height, width, 3)

@@ -77,7 +77,7 @@ def test_children_grow_from_their_parent_s_own_hypothesis(tree):
         assert apply("disk", halve(tree[path[:-1]]), NodeStream(key), DEFAULT).tobytes() == tree[path].tobytes()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from([(), *ALL]), min_size=1, max_size=12, unique=True))
 def test_a_subset_equals_the_full_tree(tree, paths):
     subset = images(portrait(), paths)
@@ -253,7 +253,7 @@ class TestWorkImage:
             work_image(portrait(), 0)
 
     @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 90))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_any_size(self, height, width, size):
         out = work_image(portrait(height, width), size)
         assert out.dtype == np.uint8

@@ -37,7 +37,7 @@ def test_kernels_are_sampled_gaussians(sigma):
         assert kernel[len(kernel) // 2] == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.01, 3), st.integers(1, 20), st.integers(1, 20), st.integers(0, 99))
 def test_blurring_is_two_mirrored_convolutions(sigma, height, width, seed):
     picture = np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)

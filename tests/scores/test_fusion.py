@@ -95,7 +95,7 @@ def test_every_rule_equals_the_loops(rules, holes):
         assert np.isnan(got[:, 3]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32), rules=st.sampled_from(RULES), way=st.sampled_from(WAYS), length=st.integers(1, 40),
        m=st.integers(1, 6), n=st.integers(1, 6), scales=st.integers(1, 3))
 def test_any_shape_equals_the_loops(seed, rules, way, length, m, n, scales):
@@ -153,7 +153,7 @@ def test_the_order_of_the_axes_matters():
     np.testing.assert_allclose([first, swapped], [1 + 1 + 0.8, 0 + 1 + 0.8], rtol=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), rules=st.sampled_from(RULES))
 def test_permuting_hypotheses_changes_nothing(seed, rules):
     p, g, *_ = sides(seed, holes=False)

@@ -10,7 +10,7 @@ from meetmid.scores.fusion import fuse
 from meetmid.templates.centering import MeanAccumulator, ReferenceMeans
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), magnitude=st.sampled_from([0.01, 1.0, 100.0]))
 def test_means_equal_float64_and_ignore_the_order(seed, magnitude):
     rng = np.random.default_rng(seed)
