@@ -100,7 +100,8 @@ class MatchConfig:
 
     Faces: ``faces`` where the faces are (``"crop"``, ``"detect"``, ``"auto"``), ``crop`` how a found face is cut
     (``"arcface5"`` five-point alignment; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the
-    same box made square first), ``detector`` which finder (``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``).
+    same box made square first), ``detector`` which finder (``"yunet"``, ``"yunet:FILE"``, ``"scrfd:FILE"``,
+    ``"insightface:PACK"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
     ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native), ``blur_at`` the ``"working"`` (after the

@@ -221,11 +221,16 @@ def plan(options: argparse.Namespace) -> int:
 
 def models(options: argparse.Namespace) -> int:
     """``meetmid models``."""
+    from meetmid.runtime.downloads import PUBLISHED
     from meetmid.runtime.registry import add_model, get_model, list_models
 
     if options.action == "list":
-        for card in list_models():
+        cards = list_models()
+        for card in cards:
             print(f"{card.name:<18}{card.task:<14}{card.license}\n{'':<18}{card.summary}")
+        for published in (p for p in PUBLISHED.values() if p.name not in {card.name for card in cards}):
+            told = f"{published.summary}; {published.size / 2**20:.1f} MiB, fetched when named"
+            print(f"{published.name:<18}{published.task:<14}{published.license}\n{'':<18}{told}")
         return DONE
     if not options.name:
         raise InputError(f"meetmid models {options.action} expects a name or a file")

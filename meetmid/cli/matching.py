@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
-    parser.add_argument("--detector", help="yunet:FILE, scrfd:FILE or insightface:PACK")
+    parser.add_argument("--detector", help="yunet (fetched once), yunet:FILE, scrfd:FILE or insightface:PACK")
     parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
     parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
     parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")

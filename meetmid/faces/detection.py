@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, ModelError
 from meetmid.faces.crops import Face
+from meetmid.runtime.downloads import PUBLISHED, fetch
+from meetmid.runtime.registry import downloads_folder
 
 
 class Detector(Protocol):
@@ -130,12 +132,15 @@ def _pack_detector(name: str) -> Path:
 
 
 def open_detector(name: str) -> Detector:
-    """``"yunet:FILE"``, ``"scrfd:FILE"`` or ``"insightface:PACK"``; raises ConfigError or ModelError."""
+    """``"yunet"`` (the published one, fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"`` or ``"insightface:PACK"``; raises
+    ConfigError or ModelError."""
     kind, _, value = name.partition(":")
+    if name == "yunet":
+        return YuNet(fetch(PUBLISHED["yunet"], downloads_folder()))
     if kind == "yunet" and value:
         return YuNet(value)
     if kind == "scrfd" and value:
         return Scrfd(value, is_pack=False)
     if kind == "insightface" and value:
         return Scrfd(value, is_pack=True)
-    raise ConfigError(f"detector expects 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got {name!r}")
+    raise ConfigError(f"detector expects 'yunet', 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got {name!r}")

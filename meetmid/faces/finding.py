@@ -37,11 +37,11 @@ def find_faces(
 ) -> list[Face]:
     """Every face of a picture with box, points, score and size, best score first.
 
-    ``detector`` is ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with ``detect``; none ships yet.
-    Raises InputError for the picture and ModelError or ConfigError for the detector.
+    ``detector`` is ``"yunet"`` (fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with
+    ``detect``; none ships yet. Raises InputError for the picture and ModelError or ConfigError for the detector.
     """
     if detector is None:
-        raise ConfigError("no face finder ships yet: pass detector='yunet:FILE', 'scrfd:FILE' or 'insightface:PACK'")
+        raise ConfigError("no face finder ships yet: pass detector='yunet', 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK'")
     finder = open_detector(detector) if isinstance(detector, str) else detector
     return finder.detect(load(image, color=color))
 
@@ -61,7 +61,7 @@ def find_crop(
         if detector is None:
             raise InputError(
                 f"a {width} x {height} px picture is larger than a face crop ({CROP_SIDE} px) and no face finder is set: "
-                f"pass faces='crop' if it is one, boxes or points, or detector='yunet:FILE'"
+                f"pass faces='crop' if it is one, boxes or points, or detector='yunet'"
             )
         found = _detected(image, detector)
     else:

@@ -17,9 +17,9 @@ class Progress:
     def __init__(self, callback: ProgressCallback | None, stage: str, total: int, done: int = 0) -> None:
         self._callback, self.stage, self._total, self._done = callback, stage, total, done
 
-    def step(self) -> None:
-        """One more is done; raises Cancelled when the callback says ``False``."""
-        self._done += 1
+    def step(self, count: int = 1) -> None:
+        """``count`` more are done; raises Cancelled when the callback says ``False``."""
+        self._done += count
         if self._callback is not None and self._callback(self._done, self._total, self.stage) is False:
             raise Cancelled(f"cancelled by the progress callback during {self.stage} at {self._done} of {self._total}")
 

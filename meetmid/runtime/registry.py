@@ -14,6 +14,8 @@ from typing import Any
 
 from meetmid.errors import ModelError
 from meetmid.runtime.cards import CONTRACTS, ModelCard, file_sha256, make_contract, read_card, write_card
+from meetmid.runtime.downloads import PUBLISHED, PublishedModel, fetch
+from meetmid.runtime.progress import ProgressCallback
 
 _log = logging.getLogger("meetmid")
 
@@ -74,7 +76,22 @@ def get_model(name: str | os.PathLike[str]) -> ModelCard:
             return card
         known.append(card.name)
     _raise_if_damaged(str(name))
-    raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(known)}, or a path")
+    published = PUBLISHED.get(str(name))
+    if published is not None and published.task == "matcher":
+        return fetch_model(published)
+    named = [*known, *(f"{p.name} (fetched when named)" for p in PUBLISHED.values() if p.task == "matcher")]
+    raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(named)}, or a path")
+
+
+def fetch_model(model: PublishedModel, callback: ProgressCallback | None = None) -> ModelCard:
+    """A published matcher with its card in the user's folder, downloaded unless it is there; raises ModelError."""
+    path = fetch(model, downloads_folder(), callback)
+    return add_model(path, name=model.name, like=model.like, license=model.license)
+
+
+def downloads_folder() -> Path:
+    """Where published files are kept."""
+    return user_folder() / ".downloads"
 
 
 def get_family(name: str, scales: tuple[int, ...]) -> dict[int, ModelCard]:

@@ -61,7 +61,7 @@ def test_detect_searches_small_pictures_too() -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "detect"])
 def test_a_search_without_a_finder_says_what_to_pass(mode: str) -> None:
-    with pytest.raises(InputError, match=r"a 300 x 200 px picture is larger .* detector='yunet:FILE'"):
+    with pytest.raises(InputError, match=r"a 300 x 200 px picture is larger .* detector='yunet'"):
         find_crop(picture(200, 300), mode, CONFIG, ALIGNMENT, None)
 
 
@@ -109,7 +109,7 @@ BOX, POINTS = [1, 2, 3, 4], np.zeros((5, 2))
 
 
 def test_finding_faces_without_a_finder_says_what_to_pass() -> None:
-    with pytest.raises(ConfigError, match="detector='yunet:FILE'"):
+    with pytest.raises(ConfigError, match="detector='yunet'"):
         find_faces(np.zeros((9, 9, 3), np.uint8))
 
 
