@@ -91,7 +91,7 @@ class Matcher:
         self.hallucinator.check(self.config.lr_size)
         self._detector = detector if detector is not None and not isinstance(detector, str) else None
         if self._detector is None and self.config.detector is not None:
-            self._detector = open_detector(self.config.detector)
+            self._detector = open_detector(self.config.detector, device=device, threads=threads)
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
         self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
         if self.calibration is not None:

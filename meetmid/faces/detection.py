@@ -1,4 +1,4 @@
-"""Face detection behind one small interface, with two real back ends: OpenCV's YuNet and insightface's SCRFD."""
+"""Face detection behind one small interface: the library's own finder, OpenCV's YuNet and insightface's SCRFD."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, ModelError
 from meetmid.faces.crops import Face
+from meetmid.faces.finder import Finder
 from meetmid.runtime.downloads import PUBLISHED, fetch
-from meetmid.runtime.registry import downloads_folder
+from meetmid.runtime.registry import downloads_folder, get_model
 
 
 class Detector(Protocol):
@@ -131,16 +132,21 @@ def _pack_detector(name: str) -> Path:
     raise ModelError(f"insightface pack {name!r} in {folder} holds no SCRFD detector (det_*.onnx or scrfd*.onnx)")
 
 
-def open_detector(name: str) -> Detector:
-    """``"yunet"`` (the published one, fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"`` or ``"insightface:PACK"``; raises
-    ConfigError or ModelError."""
+def open_detector(name: str, *, device: str = "auto", threads: int | None = None) -> Detector:
+    """``"yunet"`` (the published one, fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or
+    ``"finder:MODEL"`` (a model that ``models/finder/train.py`` made, or its folder); raises ConfigError or ModelError. The last
+    runs on ``device`` with ``threads``."""
     kind, _, value = name.partition(":")
     if name == "yunet":
         return YuNet(fetch(PUBLISHED["yunet"], downloads_folder()))
+    if kind == "finder" and value:
+        return Finder(get_model(value), device=device, threads=threads)
     if kind == "yunet" and value:
         return YuNet(value)
     if kind == "scrfd" and value:
         return Scrfd(value, is_pack=False)
     if kind == "insightface" and value:
         return Scrfd(value, is_pack=True)
-    raise ConfigError(f"detector expects 'yunet', 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got {name!r}")
+    raise ConfigError(
+        f"detector expects 'yunet', 'yunet:FILE', 'scrfd:FILE', 'insightface:PACK' or 'finder:MODEL', got {name!r}"
+    )

@@ -163,7 +163,9 @@ class Network:
         return str(self.open().get_providers()[0])
 
     def batch(self, height: int, width: int) -> int:
-        """How many pictures of a size run together."""
+        """How many pictures of a size run together; a detector's have sizes of their own."""
+        if self.card.task == "detector":
+            return 1
         return BATCH if height * width * self.card.contract.scale**2 <= LARGE else 1
 
     def run(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -64,15 +64,18 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: Stateful) -> int:
     return int(state["step"])
 
 
-def export(model: nn.Module, example: torch.Tensor, path: Path, dynamic: dict[int, str]) -> dict[str, Any]:
-    """Write ``path`` in fp32 with the given dynamic axes and check it against PyTorch at batches 1 and 3.
+def export(
+    model: nn.Module, example: torch.Tensor, path: Path, dynamic: dict[int, str], outputs: dict[int, str] | None = None
+) -> dict[str, Any]:
+    """Write ``path`` in fp32 with the given dynamic axes (``outputs``: the output's, where they differ) and check it against
+    PyTorch at batches 1 and 3.
 
     Returns the facts for the card: sha256, size, versions and the largest relative error; raises if that exceeds 1e-4.
     """
     model = model.eval().float()
     torch.onnx.export(
         model, (example,), str(path), input_names=["input"], output_names=["output"], opset_version=17,
-        dynamic_axes={"input": dynamic, "output": dynamic}, dynamo=False,
+        dynamic_axes={"input": dynamic, "output": outputs or dynamic}, dynamo=False,
     )
     onnx.checker.check_model(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -1,0 +1,146 @@
+"""The library's own face finder: boxes, scores and five points from one small network run over a pyramid of the picture."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.errors import ModelError
+from meetmid.faces.crops import Face
+from meetmid.runtime.cards import ModelCard
+from meetmid.runtime.sessions import Network
+
+STRIDES = (8, 16, 32)
+"""Of the network's maps, finest first; a side it is given is a multiple of the last."""
+
+ENLARGED = 10 / 7
+"""The finest pass shows the picture enlarged, so that a face of 12 px covers several cells."""
+
+LARGEST = 200
+"""Faces of more pixels than this are left to the next pass, on a picture :data:`STEP` times smaller."""
+
+STEP = 4
+TILE = 896
+"""Pictures with more pixels a side than this go through the finest pass in tiles that overlap by more than a face."""
+
+OVERLAP = 272
+IN_COMMON = 0.45
+"""Of two boxes whose intersection is a larger share of their union, the one of the lower score is dropped."""
+
+Found = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Scores (K,), boxes (K, 4) as left, top, width, height, and points (K, 5, 2), in pixels of the picture."""
+
+
+class Finder:
+    """Faces of about 12 px to the whole of a picture, by the network of a ``detector`` card.
+
+    ``threshold`` is the lowest score in [0, 1] of a face that counts: an estimate of the overlap between its box and the
+    face's, so a small or blurred face scores low.
+    """
+
+    def __init__(self, card: ModelCard, *, device: str = "auto", threads: int | None = None, threshold: float = 0.7) -> None:
+        if card.task != "detector":
+            raise ModelError(f"expected a detector's card, {card.name!r} is a {card.task}")
+        self.card, self.threshold = card, threshold
+        self._network = Network(card, device=device, threads=threads)
+
+    def at(self, threshold: float) -> Finder:
+        """The same finder with another threshold."""
+        other = copy(self)
+        other.threshold = threshold
+        return other
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """Every face of an RGB uint8 (H, W, 3) picture, best score first."""
+        passes = [self._pass(image, shrink) for shrink in shrinks(image.shape[:2])]
+        scores, boxes, points = (np.concatenate(parts) for parts in zip(*passes, strict=True))
+        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, IN_COMMON)
+        faces = [_face(scores[k], boxes[k], points[k]) for k in np.asarray(kept, int).ravel()]
+        return sorted(faces, key=lambda face: -face.score)
+
+    def _pass(self, image: NDArray[np.uint8], shrink: int) -> Found:
+        """What is found in the picture shrunk ``shrink``-fold, tile by tile."""
+        height, width = image.shape[:2]
+        is_last = shrink == shrinks((height, width))[-1]
+        parts = []
+        for top in tile_starts(height, shrink):
+            for left in tile_starts(width, shrink):
+                tile = image[top : top + TILE * shrink, left : left + TILE * shrink]
+                scores, boxes, points = self._tile(tile, shrink)
+                boxes = boxes + np.array([left, top, 0, 0])
+                kept = ~_cut_off(boxes, (left, top, tile.shape[1], tile.shape[0]), (width, height), 2 * shrink)
+                if not is_last:
+                    kept &= np.sqrt(boxes[:, 2] * boxes[:, 3]) <= 1.3 * LARGEST * shrink
+                parts.append((scores[kept], boxes[kept], points[kept] + np.array([left, top])))
+        scores, boxes, points = (np.concatenate(found) for found in zip(*parts, strict=True))
+        return scores, boxes, points
+
+    def _tile(self, tile: NDArray[np.uint8], shrink: int) -> Found:
+        height, width = (shown_side(side, shrink) for side in tile.shape[:2])
+        how = cv2.INTER_LINEAR if height >= tile.shape[0] else cv2.INTER_AREA
+        shown = cv2.resize(tile, (width, height), interpolation=how).astype(np.float32) / np.float32(255)
+        scores, boxes, points = decode(self._network.run(shown[None])[0], (height, width), self.threshold)
+        ratio = np.array([tile.shape[1] / width, tile.shape[0] / height])
+        return scores, boxes * np.tile(ratio, 2), (points + 0.5) * ratio - 0.5
+
+
+def shown_side(side: int, shrink: int) -> int:
+    """What a side is resized to: the nearest multiple of the coarsest stride that loses less than 4 %."""
+    unit, exact = STRIDES[-1], side * ENLARGED / shrink
+    near = round(exact / unit) * unit
+    return near if near >= 0.96 * exact else near + unit
+
+
+def shrinks(shape: tuple[int, ...]) -> list[int]:
+    """By what the passes over a (height, width) picture shrink it: the last one sees a face as large as the picture."""
+    found = [1]
+    while max(shape) > 1.3 * LARGEST * found[-1]:
+        found.append(found[-1] * STEP)
+    return found
+
+
+def tile_starts(side: int, shrink: int) -> list[int]:
+    """First pixels of the tiles along a side: as few as overlap enough, the last one ending with the picture."""
+    tile, overlap = TILE * shrink, OVERLAP * shrink
+    count = 1 if side <= tile else -(-(side - overlap) // (tile - overlap))
+    return [round(k * (side - tile) / (count - 1)) for k in range(count)] if count > 1 else [0]
+
+
+def _cut_off(
+    boxes: NDArray[np.float64], tile: tuple[int, int, int, int], picture: tuple[int, int], slack: int
+) -> NDArray[np.bool_]:
+    """Which boxes come within ``slack`` px of an edge of the tile (left, top, width, height) that is no edge of the picture
+    (width, height): the tile beside it sees the whole face."""
+    low, high = np.array(tile[:2]), np.array(tile[:2]) + tile[2:]
+    before = (boxes[:, :2] < low + slack) & (low > 0)
+    after = (boxes[:, :2] + boxes[:, 2:] > high - slack) & (high < picture)
+    return np.asarray((before | after).any(axis=1))
+
+
+def decode(cells: NDArray[np.float32], shape: tuple[int, int], threshold: float) -> Found:
+    """The cells (K, 15) of all strides over a (height, width) input, finest first, whose score reaches ``threshold``.
+
+    A cell holds what :func:`meetmid.networks.finder.decode` reads: a score's logit, the box's centre in strides from the cell's
+    and the logarithms of its sides in strides, and five points in sizes of the box from its centre.
+    """
+    grids = [np.stack(np.meshgrid(np.arange(shape[1] // s), np.arange(shape[0] // s)), -1).reshape(-1, 2) for s in STRIDES]
+    centres = np.concatenate(grids) + 0.5
+    strides = np.repeat(np.array(STRIDES, np.float64), [len(grid) for grid in grids])
+    if len(cells) != len(centres):
+        raise ModelError(f"the face finder returned {len(cells)} cells for {shape[1]} x {shape[0]} px, expected {len(centres)}")
+    scores = 1 / (1 + np.exp(-cells[:, 0].astype(np.float64)))
+    chosen = np.flatnonzero(scores >= threshold)
+    rows, centre, stride = cells[chosen].astype(np.float64), centres[chosen], strides[chosen, None]
+    middle, size = (centre + rows[:, 1:3]) * stride, np.exp(np.minimum(rows[:, 3:5], 6.0)) * stride
+    extent = np.sqrt(size.prod(axis=1))[:, None, None]
+    points = middle[:, None] + extent * rows[:, 5:].reshape(-1, 5, 2) - 0.5
+    return scores[chosen], np.hstack([middle - size / 2, size]), points
+
+
+def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64]) -> Face:
+    x, y, w, h = (float(v) for v in box)
+    return Face((x, y, w, h), tuple((float(a), float(b)) for a, b in points), float(score))
