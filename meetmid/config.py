@@ -22,7 +22,7 @@ Centering = Literal["reference", "set", "vector", "none"]
 Normalize = Literal["raw", "l2", "standardize"]
 Portraits = Literal["pool", "max"]
 Color = Literal["rgb", "bgr"]
-Faces = Literal["auto", "crop", "detect"]
+Faces = Literal["auto", "crop", "detect", "landmarks"]
 Crop = Literal["arcface5", "box", "square"]
 Errors = Literal["record", "raise"]
 
@@ -98,10 +98,11 @@ class DegradationOptions:
 class MatchConfig:
     """One complete recipe for scores. Build one with :func:`preset` and ``dataclasses.replace``.
 
-    Faces: ``faces`` where the faces are (``"crop"``, ``"detect"``, ``"auto"``), ``crop`` how a found face is cut
+    Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one,
+    ``"auto"`` by size, ``"landmarks"`` a picture is a crop whose five points are found), ``crop`` how a found face is cut
     (``"arcface5"`` five-point alignment; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the
     same box made square first), ``detector`` which finder (``"yunet"``, ``"yunet:FILE"``, ``"scrfd:FILE"``,
-    ``"insightface:PACK"``).
+    ``"insightface:PACK"``, ``"finder:MODEL"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
     ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native), ``blur_at`` the ``"working"`` (after the

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from meetmid.cli.bar import Bar
-from meetmid.config import PRESETS
+from meetmid.config import PRESETS, Faces
 from meetmid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
-    parser.add_argument("--detector", help="yunet (fetched once), yunet:FILE, scrfd:FILE or insightface:PACK")
+    parser.add_argument("--detector", help="yunet (fetched once), yunet:FILE, scrfd:FILE, insightface:PACK or finder:MODEL")
     parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
     parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
-    parser.add_argument("--faces", choices=("auto", "crop", "detect"), default="auto")
+    parser.add_argument("--faces", choices=get_args(Faces), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import Color, MatchConfig
+from meetmid.config import Color, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import Detector, open_detector
+from meetmid.faces.finder import Finder
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
 CROP_SIDE = 192
 """``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop."""
 
-FACE_MODES = ("auto", "crop", "detect")
+FRAME = 0.3
+"""What is put around a crop before its points are looked for, as a share of its longer side."""
+
+LEAST_OF_CROPS = 0.2
+"""The library's own finder's lowest score for the face of a crop."""
+
+FACE_MODES = get_args(Faces)
 Hint = Any
-"""``"auto" | "crop" | "detect"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
+"""``"auto" | "crop" | "detect" | "landmarks"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +70,9 @@ def find_crop(
             raise InputError(
                 f"a {width} x {height} px picture is larger than a face crop ({CROP_SIDE} px) and no face finder is set: "
                 f"pass faces='crop' if it is one, boxes or points, or detector='yunet'"
+                if hint == "auto" else f"faces={hint!r} needs a face finder: pass detector='yunet', or boxes or points"
             )
-        found = _detected(image, detector)
+        found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
     else:
         found = given_faces(hint)
     if not found:
@@ -80,6 +89,25 @@ def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
         raise
     except Exception as error:
         raise InputError(f"the face finder failed on a {image.shape[1]} x {image.shape[0]} px picture: {error}") from error
+
+
+def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
+    """The face, if one is found, that a picture which is a face crop shows around its centre.
+
+    Finders expect surroundings: the crop is framed by its own edges. A doubtful face counts, since there is one."""
+    seeker = detector.at(LEAST_OF_CROPS) if isinstance(detector, Finder) else detector
+    height, width = image.shape[:2]
+    margin = round(FRAME * max(height, width))
+    framed = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE), np.uint8)
+    middle = np.array([margin + width / 2, margin + height / 2])
+    around = [f for f in _detected(framed, seeker) if (np.abs(middle - f.box[:2] - np.array(f.box[2:]) / 2) < f.size / 2).all()]
+    return [_moved(face, -margin) for face in around[:1]]
+
+
+def _moved(face: Face, by: float) -> Face:
+    x, y, w, h = face.box
+    points = None if face.points is None else tuple((a + by, b + by) for a, b in face.points)
+    return Face((x + by, y + by, w, h), points, face.score)
 
 
 def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:

@@ -59,10 +59,26 @@ def test_detect_searches_small_pictures_too() -> None:
     assert find_crop(image, "detect", CONFIG, ALIGNMENT, Finder()) is None
 
 
-@pytest.mark.parametrize("mode", ["auto", "detect"])
-def test_a_search_without_a_finder_says_what_to_pass(mode: str) -> None:
-    with pytest.raises(InputError, match=r"a 300 x 200 px picture is larger .* detector='yunet'"):
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [("auto", "a 300 x 200 px picture is larger .* detector='yunet'"), ("detect", "faces='detect' needs .* detector='yunet'"),
+     ("landmarks", "faces='landmarks' needs .* detector='yunet'")],
+)
+def test_a_search_without_a_finder_says_what_to_pass(mode: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         find_crop(picture(200, 300), mode, CONFIG, ALIGNMENT, None)
+
+
+def test_the_face_of_a_crop_is_the_one_around_its_centre() -> None:
+    """The frame that is put around the crop (0.3 x 60 = 18 px) is taken off again; a face beside the centre is none."""
+    points = tuple((38.0 + 4 * k, 40.0) for k in range(5))
+    inside, beside = Face((28, 28, 40, 40), points, 0.4), Face((0, 0, 12, 12), None, 0.9)
+    image = picture(60, 60)
+    found = find_crop(image, "landmarks", CONFIG, ALIGNMENT, Finder(beside, inside))
+    assert found is not None
+    np.testing.assert_array_equal(found.picture, cut_box(image, (10, 10, 40, 40), square=False))
+    assert found.native == 40
+    assert find_crop(image, "landmarks", CONFIG, ALIGNMENT, Finder(beside)) is None
 
 
 def test_given_boxes_and_points_need_no_finder() -> None:
@@ -78,7 +94,7 @@ def test_given_boxes_and_points_need_no_finder() -> None:
 
 @pytest.mark.parametrize(
     ("hint", "message"),
-    [("face", "faces expects one of auto, crop, detect"), ([1, 2], "got shape"), ([900, 9, 9, 9], "outside")],
+    [("face", "faces expects one of auto, crop, detect, landmarks"), ([1, 2], "got shape"), ([900, 9, 9, 9], "outside")],
 )
 def test_bad_hints_are_input_errors(hint: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -95,7 +111,7 @@ def test_find_faces_takes_any_picture_and_any_finder() -> None:
     face = Face((1, 2, 3, 4))
     assert find_faces(picture(20, 20), detector=Finder(face)) == [face]
     assert meetmid.find_faces is find_faces
-    with pytest.raises(ConfigError, match="'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK', got 'haar'"):
+    with pytest.raises(ConfigError, match="'yunet:FILE', 'scrfd:FILE', 'insightface:PACK' or 'finder:MODEL', got 'haar'"):
         find_faces(picture(20, 20), detector="haar")
     with pytest.raises(InputError, match=r"nowhere\.png"):
         find_faces("nowhere.png", detector=Finder(face))
