@@ -85,7 +85,7 @@ def main() -> None:
     weights = args.data / "weights" / "yunet-n-dynamic.onnx"
     finder = Finder(get_model(args.model), device="cpu", threads=1)
     detectors: dict[str, Detector] = {"finder": finder.at(LEAST), "yunet": YuNet(weights, threshold=LEAST)}
-    plain = [Scene(face.picture(), np.array([face.box]), face.points[None]) for face in faces]
+    plain = [Scene(face.picture, np.array([face.box]), face.points[None]) for face in faces]
     rows: list[dict[str, object]] = []
     for pictures, scenes in (("composed", list(composed(faces, args.scenes))), ("plain LFW", plain)):
         for who, detector in detectors.items():
@@ -104,7 +104,7 @@ def main() -> None:
                     "point_error_40px_median": round(float(np.median(errors)), 4), "n_points": len(errors), "ms": "",
                 })
                 print({k: v for k, v in rows[-1].items() if v != ""}, flush=True)
-    picture = cv2.resize(faces[0].picture(), (320, 320))
+    picture = cv2.resize(faces[0].picture, (320, 320))
     for what, ms in times(finder, YuNet(weights), weights, picture, args.repeats).items():
         rows.append({**dict.fromkeys(rows[0], ""), "pictures": "320 x 320 px, one face", "finder": what, "ms": round(ms, 3)})
         print(what, f"{ms:.2f} ms")

@@ -28,15 +28,16 @@ class Separable(nn.Sequential):
 
 
 class Refining(nn.Module):
-    """A linear separable convolution added to what it is given."""
+    """A depthwise 5 x 5 convolution and two pointwise ones, twice the channels between them, added to what they are given."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            nn.Conv2d(width, width, 3, 1, 1, groups=width, bias=False), nn.BatchNorm2d(width),
-            nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width),
+            nn.Conv2d(width, width, 5, 1, 2, groups=width, bias=False), nn.BatchNorm2d(width),
+            nn.Conv2d(width, 2 * width, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(2 * width, width, 1, bias=False), nn.BatchNorm2d(width),
         )
-        nn.init.zeros_(self.change[3].weight)  # nothing at first
+        nn.init.zeros_(self.change[5].weight)  # nothing at first
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) to the same shape."""
@@ -55,19 +56,19 @@ class Finder(nn.Module):
         )
         self.levels = nn.ModuleList([
             nn.Sequential(Separable(width, width), Separable(width, width)),
-            nn.Sequential(Separable(width, width, 2), Separable(width, width), Refining(width), Refining(width)),
-            nn.Sequential(Separable(width, width, 2), Separable(width, width), Refining(width), Refining(width)),
+            nn.Sequential(Separable(width, width, 2), Separable(width, width), *(Refining(width) for _ in range(3))),
+            nn.Sequential(Separable(width, width, 2), Separable(width, width), *(Refining(width) for _ in range(3))),
         ])
         self.merged = nn.ModuleList(Separable(width, width) for _ in STRIDES)
         self.heads = nn.ModuleList(
-            nn.Sequential(Separable(width, width), Refining(width), nn.Conv2d(width, CHANNELS, 1)) for _ in STRIDES
+            nn.Sequential(Separable(width, width), nn.Conv2d(width, CHANNELS, 1)) for _ in STRIDES
         )
         for head in self.heads:
-            nn.init.normal_(head[2].weight, std=0.01)
-            nn.init.zeros_(head[2].bias)
-            nn.init.constant_(head[2].bias[:1], -4.6)  # one cell in a hundred is a face
+            nn.init.normal_(head[1].weight, std=0.01)
+            nn.init.zeros_(head[1].bias)
+            nn.init.constant_(head[1].bias[:1], -4.6)  # one cell in a hundred is a face
             with torch.no_grad():
-                head[2].bias[5:] = torch.tensor(FACE).ravel()
+                head[1].bias[5:] = torch.tensor(FACE).ravel()
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Maps of all strides, finest first."""

@@ -32,7 +32,7 @@ FIELDS = ("file", "box_x", "box_y", "box_w", "box_h", *POINTS, "views")
 def agreed(face: KnownFace, detector: Detector) -> tuple[KnownFace, int] | None:
     """The face with the medians of the boxes of its upright views and of the points of all its views, and in how many of them
     it was found; None where those are fewer than :data:`FEWEST`."""
-    picture = face.picture()
+    picture = face.picture
     left, top, width, height = face.box
     middle, extent = np.array([left + width / 2, top + height / 2]), float(np.sqrt(width * height))
     boxes: list[NDArray[np.float64]] = []

@@ -145,7 +145,7 @@ def loss(maps: tuple[Tensor, ...], scenes: list[Scene], size: int) -> dict[str, 
     return {
         "score": 2.0 * (focal * ~ignored).sum() / count,
         "box": 2.0 * (1 - giou).sum() / count,
-        "points": 12.0 * ((places[own] - points[own]).abs() / extent).mean((1, 2)).sum() / count,
+        "points": 20.0 * ((places[own] - points[own]).abs() / extent).mean((1, 2)).sum() / count,
     }
 
 
@@ -161,7 +161,7 @@ def batch(faces: list[KnownFace], count: int, size: int, seed: tuple[int, ...]) 
     side = round(size / ENLARGED)
     scenes = [enlarged(compose(faces, (side, side), (*seed, k), smallest=9.0), size) for k in range(count)]
     pictures = np.stack([s.picture for s in scenes]).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
-    return torch.from_numpy(pictures), scenes
+    return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), scenes
 
 
 def labelled(data: Path, out: Path, names: frozenset[str] | None = None) -> list[KnownFace]:
@@ -234,7 +234,7 @@ def main() -> None:
     faces = labelled(args.data, args.out / "labels.csv")
     log.info("%d faces", len(faces))
     torch.manual_seed(args.seed)
-    network = Finder()
+    network = Finder().to(memory_format=torch.channels_last)  # a fifth faster on a CPU
     optimiser = torch.optim.AdamW(network.parameters(), args.rate, weight_decay=1e-3)
     step = load_checkpoint(args.out / "checkpoint.pt", network, optimiser)
     begun = time.monotonic()
