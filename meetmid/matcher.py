@@ -44,7 +44,8 @@ class Matcher:
 
     ``preset`` or ``config`` says what to compute (keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
     ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair); ``matcher`` and ``hallucinator`` name
-    models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space;
+    models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space, default the
+    partner that the matcher's card names, or else itself;
     ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
     :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
     ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
@@ -78,7 +79,7 @@ class Matcher:
         if self._memory < MIN_MEMORY:
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
-        wanted = gallery_matcher or _chosen(preset, config).gallery_matcher
+        wanted = gallery_matcher or _chosen(preset, config).gallery_matcher or self.card.partner
         card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
         if card is not self.card:
             options["gallery_matcher"] = card.name
@@ -123,7 +124,8 @@ class Matcher:
     def reference(self) -> ReferenceMeans:
         """The reference means in use; raises ConfigError where there are none."""
         if self._reference is None:
-            path = None if self.gallery_network is not self.network else self.card.reference_means()
+            portraits = self.card.path if self.card.partner is None else get_model(self.card.partner).path
+            path = self.card.reference_means() if self.gallery_network.network.card.path == portraits else None
             if path is None:
                 raise ConfigError(
                     f"matcher {self.card.name!r} has no reference means for centering='reference': learn them once with "

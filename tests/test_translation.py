@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from meetmid.errors import ConfigError, StoreError
+from meetmid.errors import ConfigError, ModelError, StoreError
 from meetmid.matcher import Matcher
 from meetmid.probes.blur import blur
 from meetmid.probes.hallucination import hallucinate
 from meetmid.probes.hypotheses import ProbeHypothesis, scale_labels
 from meetmid.resize import resize, to_float, to_uint8
+from meetmid.runtime.cards import file_sha256
 from meetmid.runtime.sessions import Network, to_planes
 from meetmid.sheets import explanation_sheet
 
@@ -168,6 +169,34 @@ def test_two_networks_of_one_space_share_the_work(small, make_matcher, tmp_path,
     strict = small(**{**options, "gallery_matcher": None}, centering="reference", reference=means)
     with pytest.raises(ConfigError, match="reference means were learned for"):
         strict.match(probes, portraits)
+
+
+def test_a_matchers_partner_sees_the_portraits(small, make_matcher, tmp_path, probes, portraits):
+    student = make_matcher(tmp_path / "s", seed=1, name="student", space="rim")
+    teacher = make_matcher(tmp_path / "t", seed=2, size=48, name="teacher", space="rim")
+    sheet = tmp_path / "s" / "card.toml"
+    sheet.write_text('partner = "../t"\n' + sheet.read_text())
+    alone = {"scales": (), "paths": "none", "work_size": None}
+    with small(**alone, matcher=tmp_path / "s") as matcher:
+        scores = matcher.match(probes, portraits).scores
+        assert matcher.config.gallery_matcher == "teacher"
+        means = matcher.learn_means(probes, portraits)
+    with small(**alone, matcher=student, gallery_matcher=teacher) as matcher:
+        assert np.array_equal(matcher.match(probes, portraits).scores, scores)
+    with small(**alone, matcher=student) as matcher:
+        by_itself = matcher.match(probes, portraits).scores
+    with small(**alone, matcher=tmp_path / "s", gallery_matcher=tmp_path / "s") as matcher:
+        assert np.array_equal(matcher.match(probes, portraits).scores, by_itself)
+    means.save(tmp_path / "s" / "means.npz")
+    digest = file_sha256(tmp_path / "s" / "means.npz")
+    sheet.write_text(sheet.read_text() + f'\n[means]\nfile = "means.npz"\nsha256 = "{digest}"\n')
+    with small(**alone, matcher=tmp_path / "s", centering="reference") as matcher:
+        assert np.array_equal(matcher.reference.gallery, means.gallery)
+    with pytest.raises(ConfigError, match="no reference means"):
+        small(**alone, matcher=tmp_path / "s", gallery_matcher=tmp_path / "s", centering="reference").match(probes, portraits)
+    (tmp_path / "t" / "card.toml").unlink()
+    with pytest.raises(ModelError, match="unknown model"):
+        small(**alone, matcher=tmp_path / "s")
 
 
 def test_networks_of_different_spaces_are_refused(small, make_matcher, tmp_path):

@@ -61,7 +61,8 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
     "name": (str,), "task": (str,), "file": (str,), "sha256": (str,), "license": (str,), "contract": (dict,),
 }
 _OPTIONAL: dict[str, tuple[type, ...]] = {
-    "family": (str,), "space": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,), "data": (dict,),
+    "family": (str,), "space": (str,), "partner": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,),
+    "data": (dict,),
 }
 
 
@@ -69,7 +70,8 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
 class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
     hallucinator at 24 x 24), ``space`` names what matchers share whose templates can be compared (empty: nothing),
-    ``facts`` the card's other sections as they stand (training data, figures, exporter...)."""
+    ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, ``facts`` the card's other
+    sections as they stand (training data, figures, exporter...)."""
 
     name: str
     task: Task
@@ -79,6 +81,7 @@ class ModelCard:
     contract: Contract
     family: str = ""
     space: str = ""
+    partner: Path | None = None
     summary: str = ""
     gmac: float = 0.0
     means: Path | None = None
@@ -144,7 +147,8 @@ def read_card(path: Path) -> ModelCard:
     return ModelCard(
         name=data["name"], task=data["task"], path=path.parent / data["file"], sha256=data["sha256"].lower(),
         license=data["license"], contract=make_contract(data["contract"], source=str(path)),
-        family=data.get("family", data["name"]), space=data.get("space", ""), summary=data.get("summary", ""),
+        family=data.get("family", data["name"]), space=data.get("space", ""),
+        partner=path.parent / data["partner"] if data.get("partner") else None, summary=data.get("summary", ""),
         gmac=float(data.get("gmac", 0.0)),
         means=path.parent / means if means else None, facts={k: v for k, v in data.items() if k not in known},
     )
