@@ -46,26 +46,27 @@ def build(data: Path, work: Path, threads: int) -> tuple[NDArray[np.uint8], NDAr
         canvases, views, targets = [], [], []
         for part in ("utkface", "lfw-single"):
             for _, picture, points in faces(data, part):
-                canvases.append(_canvas(picture, points))
+                canvases.append(canvas_of(picture, points))
                 view = align(picture, points, CLASSIC_96X112, size=(128, 128))
                 views += [view, view[:, ::-1]]
                 if len(views) >= 64:
-                    targets.append(_templates(teacher, views))
+                    targets.append(templates(teacher, views))
                     views = []
         if views:
-            targets.append(_templates(teacher, views))
+            targets.append(templates(teacher, views))
         np.save(work / "distil_canvases.npy", np.stack(canvases))
         np.save(target, np.concatenate(targets).reshape(-1, 2, 256))
     return np.load(work / "distil_canvases.npy", mmap_mode="r"), np.load(target)
 
 
-def _canvas(picture: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
+def canvas_of(picture: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The ArcFace crop with a margin of 8 px on every side."""
     matrix = similarity(points, ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2)
     return cv2.warpAffine(picture, matrix, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR).astype(np.uint8)
 
 
-def _templates(teacher: onnxruntime.InferenceSession, views: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def templates(teacher: onnxruntime.InferenceSession, views: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Unit templates (N, length) of the teacher's views (N of (128, 128, 3) uint8 RGB)."""
     blob = np.stack(views)[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     raw = teacher.run(None, {teacher.get_inputs()[0].name: blob})[0].reshape(len(views), -1)
     unit: NDArray[np.float32] = raw / np.linalg.norm(raw, axis=1, keepdims=True)

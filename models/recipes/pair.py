@@ -1,0 +1,186 @@
+"""Train the pair of matchers that ships: SlimFace for sharp galleries and SlimFace for far probes, in one template space.
+
+    python models/slimface_gallery/train.py --work WORK
+    python models/slimface_probe/train.py --work WORK
+
+Both start from face-reidentification-retail-0095 (Intel Open Model Zoo, Apache-2.0), whose template space they keep. What a
+picture should give is the unit mean of that teacher's templates of the sharp, exactly aligned face and of its mirror image:
+residual distillation as RIM means it (networks.md section 11), the degraded face is led to where its sharp original lies. The
+probe network sees each face through :mod:`meetmid.models.recipes.far`; the gallery network sees it sharp or a little soft.
+
+The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among those of all training faces, cosines times
+20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
+finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from meetmid.models.recipes.beginnings import evened, published
+from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build
+from meetmid.models.recipes.far import caught
+from meetmid.models.recipes.morphs import build as build_morphs
+from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
+from meetmid.models.recipes.training import cosine_rate, load_checkpoint, logger, save_checkpoint
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
+from meetmid.networks.slimface import SlimFace
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED, SHARPNESS, ALIKE, MORPHS = 7, 20.0, 0.5, 0.4
+SMALLEST, LARGEST, SHARP = 8.0, 48.0, 0.1
+"""Heights of the probe network's pictures in captured pixels, spread evenly in octaves, and the share that stays sharp."""
+
+
+def frame() -> NDArray[np.float64]:
+    """From the canvases to the crop of the classic alignment, (2, 3): both alignments differ by a stretch along each axis."""
+    ours, theirs = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2, CLASSIC_96X112.scaled(VIEW, VIEW)
+    fits = [np.polyfit(ours[:, k], theirs[:, k], 1) for k in (0, 1)]
+    return np.array([[fits[0][0], 0.0, fits[0][1]], [0.0, fits[1][0], fits[1][1]]])
+
+
+FRAME = frame()
+
+
+def framed(canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The crop (128, 128, 3) as a careless alignment cuts it: turned, sized and moved by normal errors, ``jitter`` of 1 being 3
+    degrees, 3.5 % and 2 % of the side."""
+    middle = ((VIEW - 1) / 2,) * 2
+    size = float(np.exp(rng.normal(0, 0.035 * jitter)))
+    moved = np.vstack([cv2.getRotationMatrix2D(middle, rng.normal(0, 3 * jitter), size), [0, 0, 1]])
+    moved[:2, 2] += rng.normal(0, 0.02 * jitter * VIEW, 2)
+    if mirror:
+        canvas = canvas[:, ::-1]
+    crop = cv2.warpAffine(canvas, (moved @ np.vstack([FRAME, [0, 0, 1]]))[:2], (VIEW, VIEW), flags=cv2.INTER_LINEAR)
+    return np.asarray(crop, np.uint8)
+
+
+def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A probe: caught from afar and enlarged again."""
+    crop = framed(canvas, mirror, 1.0, rng)
+    if rng.random() < SHARP:
+        return crop
+    height = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
+    width = height * (1.0 if rng.random() < 0.5 else 96 / 112)  # square pixels make the stretched crop narrow
+    small = caught(crop, (round(height), round(width)), rng)
+    kind = (cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)[int(rng.integers(5))]
+    large = cv2.resize(small, (VIEW, VIEW), interpolation=kind)
+    if rng.random() < 0.25:
+        large = cv2.GaussianBlur(large, (0, 0), rng.uniform(0.5, 4.0))
+    return np.asarray(large, np.uint8)
+
+
+def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A portrait: sharp, or a little soft, noisy or coded."""
+    crop = framed(canvas, mirror, 0.5, rng)
+    if rng.random() < 0.5:
+        return crop
+    side = int(rng.integers(40, 129))
+    return np.asarray(cv2.resize(caught(crop, (side, side), rng), (VIEW, VIEW), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def goals(targets: NDArray[np.float32]) -> Tensor:
+    """Unit means (N, length) of the teacher's templates (N, 2, length) of faces and mirror images."""
+    return functional.normalize(torch.from_numpy(np.asarray(targets)).mean(1), dim=1)
+
+
+def contrast(unit: Tensor, goal: Tensor, bank: Tensor, own: Tensor) -> Tensor:
+    """Mean cross-entropy of ``goal`` (B, length) among the ``bank`` (N, length); ``own`` (B,) are its rows there, or -1."""
+    others = SHARPNESS * unit @ bank.T
+    alike = goal @ bank.T > ALIKE
+    alike[torch.arange(len(own))[own >= 0], own[own >= 0]] = True
+    logits = torch.cat([SHARPNESS * (unit * goal).sum(1, keepdim=True), others.masked_fill(alike, float("-inf"))], 1)
+    return functional.cross_entropy(logits, torch.zeros(len(unit), dtype=torch.long))
+
+
+def batch_of(
+    sources: list[tuple[NDArray[np.uint8], Tensor]], count: int, seed: tuple[int, ...], role: str
+) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
+    """Pictures (count, 128, 128, 3), their goals, and their rows in the bank (-1: a morph)."""
+    rng = np.random.default_rng(seed)
+    pictures, wanted, own = [], [], []
+    for _ in range(count):
+        is_morph = rng.random() < MORPHS
+        canvases, goal = sources[int(is_morph)]
+        index = int(rng.integers(len(canvases)))
+        view = far if role == "probe" else near
+        pictures.append(view(canvases[index], bool(rng.random() < 0.5), rng))
+        wanted.append(goal[index])
+        own.append(-1 if is_morph else index)
+    return np.stack(pictures), torch.stack(wanted), torch.tensor(own)
+
+
+Normalisation = tuple[list[float], list[float]]
+"""Mean and standard deviation of the input's channels (B, G, R)."""
+
+
+def train(
+    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int
+) -> tuple[SlimFace, Normalisation]:
+    """Train (or go on training) one network of the pair; checkpoint and log lie in ``work``."""
+    torch.manual_seed(SEED)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+    folder = work / f"slimface_{role}"
+    log = logger(folder)
+    faces, morphs = build(data, work, threads), build_morphs(data, work, threads)
+    sources = [(canvases, goals(targets)) for canvases, targets in (faces, morphs)]
+    bank = sources[0][1]
+    model, (mean, std) = published(data / "weights" / TEACHER)
+    shift, scale = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
+
+    def shown(pictures: NDArray[np.uint8]) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2))).float()
+        return ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+    evened(model, shown(batch_of(sources, 64, (SEED,), role)[0]))
+    model = model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
+    first = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
+    begun, running = time.monotonic(), np.zeros(2)
+    for step in range(first, steps):
+        pictures, goal, own = batch_of(sources, batch, (SEED, step), role)
+        for group in optimiser.param_groups:
+            group["lr"] = cosine_rate(step, steps, rate)
+        unit = functional.normalize(model(shown(pictures)), dim=1)
+        cosine, entropy = (unit * goal).sum(1).mean(), contrast(unit, goal, bank, own)
+        optimiser.zero_grad()
+        (5 * (1 - cosine) + entropy).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimiser.step()
+        running += cosine.item(), entropy.item()
+        if (step + 1) % 50 == 0 or step + 1 == steps:
+            log.info("step %d cosine %.4f entropy %.3f (%.0f s)", step + 1, *(running / 50), time.monotonic() - begun)
+            running[:] = 0
+            save_checkpoint(folder / "checkpoint.pt", step + 1, model, optimiser)
+    return model, (mean, std)
+
+
+def main(role: str, steps: int) -> None:
+    """Command line of the recipe of one role."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
+        help="folder with lfw/, utkface/ and weights/",
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads)
+    publish(model, role, normalisation, args.data, {"steps": args.steps, "batch": args.batch, "seed": SEED})
+    if role == "probe":
+        add_means(args.data)

@@ -1,0 +1,81 @@
+"""Export a network of the pair, measure it on people never trained on and write its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from meetmid.models.recipes.cohort import cohort_means
+from meetmid.models.recipes.figures import verification
+from meetmid.models.recipes.groups import false_matches
+from meetmid.models.recipes.training import export
+
+from meetmid.faces.alignment import CLASSIC_96X112
+from meetmid.networks.slimface import SlimFace
+from meetmid.runtime.cards import file_sha256, read_card, write_card
+from meetmid.runtime.sessions import Network
+
+MODELS = Path(__file__).parents[1]
+VIEW, GMAC, SPACE = 128, 0.6, "slimface"
+LICENSE = (
+    "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
+    "research pictures (UTKFace: non-commercial research; LFW: public research set)"
+)
+ROLES = {
+    "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
+    "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",
+}
+
+
+def publish(
+    model: SlimFace, role: str, normalisation: tuple[list[float], list[float]], data: Path, training: dict[str, int]
+) -> None:
+    """Write ``models/slimface_ROLE``; the probe network's card names its partner and carries the pair's reference means."""
+    folder = MODELS / f"slimface_{role}"
+    model = model.to(memory_format=torch.contiguous_format)
+    facts = export(model, torch.zeros(1, 3, VIEW, VIEW), folder / "model.onnx", {0: "batch"})
+    card: dict[str, Any] = {
+        "name": f"slimface-{role}", "family": "slimface", "task": "matcher", "file": "model.onnx", "sha256": facts["sha256"],
+        "license": LICENSE, "space": SPACE, "gmac": GMAC, "summary": ROLES[role],
+        "contract": {"channels": "bgr", "mean": normalisation[0], "std": normalisation[1], "size": [VIEW, VIEW],
+                     "alignment": "arcface-96x112", "template_length": 256, "input": "input", "output": "output"},
+        "training": {
+            "begins_with": "face-reidentification-retail-0095 (Intel Open Model Zoo, Apache-2.0), its weights, and its "
+            "templates of sharp faces and their mirror images as goals",
+            "data": "UTKFace (11,500 chips), 4,069 LFW people with one picture each and 40,000 morphs of two of these faces; "
+            "no identity labels",
+            "recipe": f"models/slimface_{role}/train.py", **training,
+        },
+        "figures": {"people": "3,000 mated and 3,000 non-mated pairs of 1,020 LFW people never trained on; Wilson 95 %"},
+        "use": {
+            "intended": "research and evaluation; ranking candidates for a human examiner",
+            "limits": "profile faces, children and faces unlike LFW's are worse; far faces were simulated, none came from a "
+            "real camera; never a sole ground for a decision",
+        },
+        "export": {"exporter": facts["exporter"], "bytes": facts["bytes"], "parity": f"{facts['parity']:.1e}"},
+    }
+    write_card(folder / "card.toml", card)
+    network = Network(read_card(folder / "card.toml"), device="cpu")
+    card["figures"] |= verification(data, CLASSIC_96X112, (VIEW, VIEW), network.run, reduced=(24, 16))
+    card["groups"] = false_matches(data, CLASSIC_96X112, (VIEW, VIEW), network.run)
+    write_card(folder / "card.toml", card)
+
+
+def add_means(data: Path) -> None:
+    """Name the partner in the probe network's card, learn the pair's reference means and write them beside it."""
+    import tomllib
+
+    folder = MODELS / "slimface_probe"
+    card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
+    plain = {key: value for key, value in card.items() if not isinstance(value, dict)} | {"partner": "../slimface_gallery"}
+    card = plain | {key: value for key, value in card.items() if isinstance(value, dict)}
+    write_card(folder / "card.toml", card)
+    means = cohort_means(data, folder / "card.toml")
+    means.save(folder / "means.npz")
+    card["means"] = {
+        "file": "means.npz", "sha256": file_sha256(folder / "means.npz"),
+        "cohort": f"{means.conditions['portraits']} LFW people with one picture each, seen by the simulated far camera at "
+        "16, 20 and 24 px; portraits by slimface-gallery",
+    }
+    write_card(folder / "card.toml", card)
