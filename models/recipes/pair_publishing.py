@@ -17,7 +17,7 @@ from meetmid.runtime.cards import file_sha256, read_card, write_card
 from meetmid.runtime.sessions import Network
 
 MODELS = Path(__file__).parents[1]
-VIEW, GMAC, SPACE = 128, 0.6, "slimface"
+VIEW, GMAC, SPACE = 128, 0.289, "slimface"
 LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"

@@ -27,6 +27,23 @@ def test_export_agrees_with_pytorch(tmp_path) -> None:  # type: ignore[no-untype
     assert facts["bytes"] == (tmp_path / "m.onnx").stat().st_size
 
 
+def test_weights_stored_in_half_are_those_rounded_to_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import onnx
+    import onnxruntime
+
+    torch.manual_seed(0)
+    model, x = torch.nn.Conv2d(3, 5, 3).eval(), torch.rand(2, 3, 9, 9)
+    facts = export(model, torch.rand(1, 3, 9, 9), tmp_path / "m.onnx", {0: "n"}, half=True)
+    assert 0 < facts["parity"] < 5e-3
+    stored = onnx.load(str(tmp_path / "m.onnx")).graph.initializer
+    assert {t.data_type for t in stored} == {onnx.TensorProto.FLOAT16}
+    got = onnxruntime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"input": x.numpy()})[0]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half().float())
+        np.testing.assert_allclose(got, model(x).numpy(), atol=1e-6)
+
+
 def test_a_checkpoint_continues_where_it_stopped(tmp_path) -> None:  # type: ignore[no-untyped-def]
     model = torch.nn.Linear(2, 2)
     optimiser = torch.optim.Adam(model.parameters())
