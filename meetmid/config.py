@@ -101,8 +101,8 @@ class MatchConfig:
     Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one,
     ``"auto"`` by size, ``"landmarks"`` a picture is a crop whose five points are found), ``crop`` how a found face is cut
     (``"arcface5"`` five-point alignment; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the
-    same box made square first), ``detector`` which finder (``"yunet"``, ``"yunet:FILE"``, ``"scrfd:FILE"``,
-    ``"insightface:PACK"``, ``"finder:MODEL"``).
+    same box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``,
+    ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
     ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native), ``blur_at`` the ``"working"`` (after the
@@ -125,7 +125,7 @@ class MatchConfig:
     """
 
     preset: str = "custom"
-    matcher: str = "midface-s"
+    matcher: str = "slimface-probe"
     gallery_matcher: str | None = None
     hallucinator: str = "edsr-face"
     detector: str | None = None

@@ -66,7 +66,7 @@ class Intake:
     network: TemplateNetwork
     gallery_network: TemplateNetwork
     hallucinator: Hallucinator
-    detector: Detector | None
+    detector: Detector
     memory: int
 
     @property

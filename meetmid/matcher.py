@@ -14,7 +14,7 @@ from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig, configured, preset
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
-from meetmid.faces.detection import Detector, open_detector
+from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
@@ -90,9 +90,9 @@ class Matcher:
         self.network.check_comparable(self.gallery_network)
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self.hallucinator.check(self.config.lr_size)
-        self._detector = detector if detector is not None and not isinstance(detector, str) else None
-        if self._detector is None and self.config.detector is not None:
-            self._detector = open_detector(self.config.detector, device=device, threads=threads)
+        self._detector = detector if detector is not None and not isinstance(detector, str) else open_detector(
+            self.config.detector or DEFAULT, device=device, threads=threads
+        )
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
         self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
         if self.calibration is not None:

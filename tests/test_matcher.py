@@ -233,7 +233,7 @@ def test_sides_that_cannot_be_used(small, face):
         with pytest.raises(ConfigError, match="keys"):
             matcher.match(face(1, 20), face(1), faces={"probes": "crop"})
         result = matcher.match(face(1, 20), face(1), faces={"probe": "detect"})
-        assert "needs a face finder" in result.probe_status[0]
+        assert "no face found" in result.probe_status[0]
 
 
 def test_progress_is_reported_and_cancels(small, probes, portraits):

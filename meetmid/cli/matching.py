@@ -43,13 +43,16 @@ def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to compute, with which models, and where."""
     parser.add_argument("--preset", default="balanced", choices=list(PRESETS))
-    parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default midface-s)")
+    parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default slimface-probe with its partner)")
     parser.add_argument("--gallery-matcher", help="another network for the portraits, in the same template space")
     parser.add_argument("--hallucinator", help="a family or folder of generators (default edsr-face)")
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
-    parser.add_argument("--detector", help="yunet (fetched once), yunet:FILE, scrfd:FILE, insightface:PACK or finder:MODEL")
+    parser.add_argument(
+        "--detector",
+        help="yunet (fetched once), yunet:FILE, scrfd:FILE, insightface:PACK or finder:MODEL (default: the finder that ships)",
+    )
     parser.add_argument("--reference", metavar="NPZ", help="reference means learned with Matcher.learn_means")
     parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
     parser.add_argument("--faces", choices=get_args(Faces), default="auto")

@@ -132,11 +132,17 @@ def _pack_detector(name: str) -> Path:
     raise ModelError(f"insightface pack {name!r} in {folder} holds no SCRFD detector (det_*.onnx or scrfd*.onnx)")
 
 
+DEFAULT = "finder"
+"""The detector that ships."""
+
+
 def open_detector(name: str, *, device: str = "auto", threads: int | None = None) -> Detector:
-    """``"yunet"`` (the published one, fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or
-    ``"finder:MODEL"`` (a model that ``models/finder/train.py`` made, or its folder); raises ConfigError or ModelError. The last
-    runs on ``device`` with ``threads``."""
+    """``"finder"`` (the one that ships), ``"yunet"`` (the published one, fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"``,
+    ``"insightface:PACK"`` or ``"finder:MODEL"`` (a model that ``models/finder/train.py`` made, or its folder); raises
+    ConfigError or ModelError. ``device`` and ``threads`` are the finders'."""
     kind, _, value = name.partition(":")
+    if name == DEFAULT:
+        return Finder(get_model(DEFAULT), device=device, threads=threads)
     if name == "yunet":
         return YuNet(fetch(PUBLISHED["yunet"], downloads_folder()))
     if kind == "finder" and value:
@@ -148,5 +154,5 @@ def open_detector(name: str, *, device: str = "auto", threads: int | None = None
     if kind == "insightface" and value:
         return Scrfd(value, is_pack=True)
     raise ConfigError(
-        f"detector expects 'yunet', 'yunet:FILE', 'scrfd:FILE', 'insightface:PACK' or 'finder:MODEL', got {name!r}"
+        f"detector expects 'finder', 'yunet', 'yunet:FILE', 'scrfd:FILE', 'insightface:PACK' or 'finder:MODEL', got {name!r}"
     )

@@ -14,7 +14,7 @@ from meetmid.config import Color, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
-from meetmid.faces.detection import Detector, open_detector
+from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
@@ -45,17 +45,15 @@ def find_faces(
 ) -> list[Face]:
     """Every face of a picture with box, points, score and size, best score first.
 
-    ``detector`` is ``"yunet"`` (fetched once), ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"`` or an object with
-    ``detect``; none ships yet. Raises InputError for the picture and ModelError or ConfigError for the detector.
+    ``detector`` is ``"finder"`` (the one that ships, also None), another that :func:`open_detector` knows, or an object with
+    ``detect``. Raises InputError for the picture and ModelError or ConfigError for the detector.
     """
-    if detector is None:
-        raise ConfigError("no face finder ships yet: pass detector='yunet', 'yunet:FILE', 'scrfd:FILE' or 'insightface:PACK'")
-    finder = open_detector(detector) if isinstance(detector, str) else detector
+    finder = open_detector(detector or DEFAULT) if isinstance(detector, str | None) else detector
     return finder.detect(load(image, color=color))
 
 
 def find_crop(
-    source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector | None, most: int = MAX_PIXELS
+    source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS
 ) -> FoundCrop | None:
     """Decode a picture of at most ``most`` pixels and cut its face; None where a detector finds none. Raises InputError for
     a bad picture or hint."""
@@ -66,12 +64,6 @@ def find_crop(
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
             return FoundCrop(image, float(np.sqrt(height * width)))
-        if detector is None:
-            raise InputError(
-                f"a {width} x {height} px picture is larger than a face crop ({CROP_SIDE} px) and no face finder is set: "
-                f"pass faces='crop' if it is one, boxes or points, or detector='yunet'"
-                if hint == "auto" else f"faces={hint!r} needs a face finder: pass detector='yunet', or boxes or points"
-            )
         found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
     else:
         found = given_faces(hint)

@@ -114,9 +114,9 @@ def test_detectors_are_opened_by_name(tmp_path: Path, yunet: str) -> None:
     assert isinstance(open_detector("insightface:buffalo_s"), Scrfd)  # opened, and fetched, at first use only
 
 
-@pytest.mark.parametrize("name", ["yunet:", "scrfd:", "insightface:", "finder:", "finder", "mtcnn:x.onnx", ""])
+@pytest.mark.parametrize("name", ["yunet:", "scrfd:", "insightface:", "finder:", "mtcnn:x.onnx", ""])
 def test_unknown_detectors_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match="detector expects 'yunet', 'yunet:FILE'"):
+    with pytest.raises(ConfigError, match="detector expects 'finder', 'yunet', 'yunet:FILE'"):
         open_detector(name)
 
 

@@ -152,8 +152,8 @@ def test_a_model_of_the_recipe_finds_what_its_network_finds(tmp_path: Path) -> N
     net = network.Finder(8, 16).eval()
     with torch.no_grad():
         for head in net.heads:
-            head[2].weight.normal_(0, 0.3)
-            head[2].bias[0] = 0.5
+            head[1].weight.normal_(0, 0.3)
+            head[1].bias[0] = 0.5
     facts = export(
         network.FlatFinder(net), torch.zeros(1, 3, 64, 96), tmp_path / "model.onnx",
         {0: "batch", 2: "height", 3: "width"}, {0: "batch", 1: "cells"},

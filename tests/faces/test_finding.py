@@ -36,7 +36,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 def test_a_crop_is_taken_whole() -> None:
     image = picture(400, 100)
-    found = find_crop(image, "crop", CONFIG, ALIGNMENT, None)
+    found = find_crop(image, "crop", CONFIG, ALIGNMENT, Finder())
     np.testing.assert_array_equal(found.picture, image)
     assert found.native == 200
 
@@ -59,16 +59,6 @@ def test_detect_searches_small_pictures_too() -> None:
     assert find_crop(image, "detect", CONFIG, ALIGNMENT, Finder()) is None
 
 
-@pytest.mark.parametrize(
-    ("mode", "message"),
-    [("auto", "a 300 x 200 px picture is larger .* detector='yunet'"), ("detect", "faces='detect' needs .* detector='yunet'"),
-     ("landmarks", "faces='landmarks' needs .* detector='yunet'")],
-)
-def test_a_search_without_a_finder_says_what_to_pass(mode: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        find_crop(picture(200, 300), mode, CONFIG, ALIGNMENT, None)
-
-
 def test_the_face_of_a_crop_is_the_one_around_its_centre() -> None:
     """The frame that is put around the crop (0.3 x 60 = 18 px) is taken off again; a face beside the centre is none."""
     points = tuple((38.0 + 4 * k, 40.0) for k in range(5))
@@ -84,12 +74,12 @@ def test_the_face_of_a_crop_is_the_one_around_its_centre() -> None:
 def test_given_boxes_and_points_need_no_finder() -> None:
     image = picture(200, 300)
     boxes = np.array([[10, 10, 20, 20], [100, 80, 60, 60]])
-    found = find_crop(image, boxes, CONFIG, ALIGNMENT, None)
+    found = find_crop(image, boxes, CONFIG, ALIGNMENT, Finder())
     np.testing.assert_array_equal(found.picture, cut_box(image, (100, 80, 60, 60), square=False))
     points = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]]) + 30
-    aligned = find_crop(image, points, replace(CONFIG, crop="arcface5"), ALIGNMENT, None)
+    aligned = find_crop(image, points, replace(CONFIG, crop="arcface5"), ALIGNMENT, Finder())
     assert abs(aligned.picture.shape[0] - 112) <= 2
-    assert find_crop(image, np.zeros((0, 4)), CONFIG, ALIGNMENT, None) is None
+    assert find_crop(image, np.zeros((0, 4)), CONFIG, ALIGNMENT, Finder()) is None
 
 
 @pytest.mark.parametrize(
@@ -98,12 +88,12 @@ def test_given_boxes_and_points_need_no_finder() -> None:
 )
 def test_bad_hints_are_input_errors(hint: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        find_crop(picture(60, 60), hint, CONFIG, ALIGNMENT, None)
+        find_crop(picture(60, 60), hint, CONFIG, ALIGNMENT, Finder())
 
 
 def test_colour_order_reaches_the_crop() -> None:
     image = picture(30, 30)
-    found = find_crop(image, "crop", replace(CONFIG, color="bgr"), ALIGNMENT, None)
+    found = find_crop(image, "crop", replace(CONFIG, color="bgr"), ALIGNMENT, Finder())
     np.testing.assert_array_equal(found.picture, image[..., ::-1])
 
 
@@ -122,11 +112,6 @@ def test_find_faces_takes_any_picture_and_any_finder() -> None:
 ONE = [Entry("a", ("1.png",))]
 THREE = [Entry("a", ("1.png",)), Entry("b", ("2.png", "3.png")), Entry("c", ("4.png",))]
 BOX, POINTS = [1, 2, 3, 4], np.zeros((5, 2))
-
-
-def test_finding_faces_without_a_finder_says_what_to_pass() -> None:
-    with pytest.raises(ConfigError, match="detector='yunet'"):
-        find_faces(np.zeros((9, 9, 3), np.uint8))
 
 
 def test_a_mode_holds_for_every_picture() -> None:

@@ -190,10 +190,10 @@ def test_a_network_reopens_after_close_and_after_pickling(tiny: ModelCard) -> No
     assert network.provider == "CPUExecutionProvider"
 
 
-@pytest.mark.parametrize("name", ["midface-s", "edsr-face-x4"])
+@pytest.mark.parametrize("name", ["midface-s", "slimface-probe", "edsr-face-x4", "finder"])
 def test_neighbours_threads_and_position_change_no_bit(name: str) -> None:
     card = get_model(name)
-    side = card.contract.size[0] or 24
+    side = card.contract.size[0] or 64
     x = np.random.default_rng(1).random((BATCH + 3, side, side, 3)).astype(np.float32)
     whole = Network(card, device="cpu", threads=1).run(x)
     order = np.random.default_rng(2).permutation(len(x))
