@@ -96,7 +96,7 @@ class Bench:
 
     def row(self, what: str, name: str, size: int, k: int, n: int, interval: tuple[float, float]) -> None:
         """A share."""
-        self.tell({"what": what, "system": name, "size": size, "k": int(k), "n": n, "percent": round(100 * k / n, 2),
+        self.tell({"what": what, "system": name, "size": size, "k": int(k), "n": n, "percent": round(float(100 * k / n), 2),
                    "low95": round(100 * interval[0], 2), "high95": round(100 * interval[1], 2)})
 
     def tell(self, row: dict[str, object]) -> None:

@@ -133,7 +133,7 @@ def test_the_peak_stays_below_the_limit(make_matcher, make_hallucinator, tmp_pat
         exif[0x0112] = 6
         Image.new("RGB", (2900, 2800), (90, 120, 30)).save(tmp_path / "turned.jpg", exif=exif)
     arguments = [str(tmp_path), json.dumps({"limit": LIMIT, "sizes": [4], **job})]
-    run = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     peak, level = (int(word) for word in run.stdout.split())
     assert peak > 0
