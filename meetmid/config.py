@@ -239,6 +239,11 @@ def preset(name: str) -> MatchConfig:
     return PRESETS[name]
 
 
+def advised(name: str, presets: dict[str, dict[str, Any]]) -> MatchConfig:
+    """The named preset with the fields that a matcher's card gives for it; raises ConfigError for unknown ones."""
+    return replace(preset(name), **_known(presets.get(name, {}), MatchConfig, "fields of a card's preset"))
+
+
 def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:

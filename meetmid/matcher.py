@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
-from meetmid.config import MatchConfig, configured, preset
+from meetmid.config import MatchConfig, advised, configured, preset
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
@@ -42,7 +42,7 @@ MIN_MEMORY = 128 * 2**20
 class Matcher:
     """Matches faces across resolutions with one configuration.
 
-    ``preset`` or ``config`` says what to compute (keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
+    ``preset`` (what the matcher's card says of it comes first) or ``config`` says what to compute (keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
     ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair); ``matcher`` and ``hallucinator`` name
     models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space, default the
     partner that the matcher's card names, or else itself;
@@ -83,7 +83,8 @@ class Matcher:
         card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
         if card is not self.card:
             options["gallery_matcher"] = card.name
-        self.config = configured(_chosen(preset, config), self.card.name, hallucinator, detector, fusion, options)
+        chosen = config if config is not None else advised(preset, self.card.presets)
+        self.config = configured(chosen, self.card.name, hallucinator, detector, fusion, options)
         self.device, self._threads, self._progress = device, threads, progress
         self.network = self._templates(self.card)
         self.gallery_network = self.network if card is self.card else self._templates(card)

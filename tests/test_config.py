@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meetmid.config import PRESETS, DegradationOptions, MatchConfig, configured, preset
+from meetmid.config import PRESETS, DegradationOptions, MatchConfig, advised, configured, preset
 from meetmid.errors import ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -219,3 +219,14 @@ def test_importing_it_is_light() -> None:
     code = "import sys, meetmid.config; print(sorted({'numpy', 'cv2', 'scipy', 'PIL', 'onnxruntime'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_cards_preset_changes_the_fields_it_names() -> None:
+    table = {"balanced": {"scales": [], "paths": [["disk"], ["gauss_noise"]]}}
+    got = advised("balanced", table)
+    assert got == replace(preset("balanced"), scales=(), paths=(("disk",), ("gauss_noise",)))
+    assert advised("plain", table) == preset("plain")
+    with pytest.raises(ConfigError, match=r"unknown fields of a card's preset \['scale'\]"):
+        advised("balanced", {"balanced": {"scale": 2}})
+    with pytest.raises(ConfigError, match="scales expects distinct integers"):
+        advised("balanced", {"balanced": {"scales": "2"}})

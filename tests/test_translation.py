@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from meetmid.config import preset
 from meetmid.errors import ConfigError, ModelError, StoreError
 from meetmid.matcher import Matcher
 from meetmid.probes.blur import blur
@@ -221,3 +222,19 @@ def test_thermal_pictures_may_be_stretched_to_their_own_range(tiny, face):
         want = (picture - picture.min()) / (picture.max() - picture.min()) * 2.0 - 1.0
         np.testing.assert_allclose(plane.transpose(1, 2, 0), want, atol=1e-5)
     assert (planes[2] == -1.0).all()
+
+
+def test_a_matchers_card_has_a_say_in_presets_but_not_in_configurations(make_matcher, tmp_path):
+    make_matcher(tmp_path)
+    sheet = tmp_path / "card.toml"
+    sheet.write_text(sheet.read_text() + '\n[presets]\nbalanced = {scales = [], paths = [["disk"]], centering = "set"}\n')
+    with Matcher(matcher=tmp_path, device="cpu") as matcher:
+        assert (matcher.config.scales, matcher.config.paths, matcher.config.centering) == ((), (("disk",),), "set")
+    with Matcher(matcher=tmp_path, paths="none", device="cpu") as matcher:
+        assert (matcher.config.scales, matcher.config.paths) == ((), "none")
+    for other in ({"preset": "paper"}, {"config": preset("balanced")}):
+        with Matcher(matcher=tmp_path, device="cpu", **other) as matcher:
+            assert matcher.config.scales != ()
+    sheet.write_text(sheet.read_text().replace("scales = []", "scale = 2"))
+    with pytest.raises(ConfigError, match=r"unknown fields of a card's preset \['scale'\]"):
+        Matcher(matcher=tmp_path, device="cpu")

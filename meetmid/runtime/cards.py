@@ -62,7 +62,7 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
 }
 _OPTIONAL: dict[str, tuple[type, ...]] = {
     "family": (str,), "space": (str,), "partner": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,),
-    "data": (dict,),
+    "data": (dict,), "presets": (dict,),
 }
 
 
@@ -70,8 +70,9 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
 class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
     hallucinator at 24 x 24), ``space`` names what matchers share whose templates can be compared (empty: nothing),
-    ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, ``facts`` the card's other
-    sections as they stand (training data, figures, exporter...)."""
+    ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, ``presets`` what a preset
+    of that name does otherwise with this matcher (fields of :class:`meetmid.MatchConfig`), ``facts`` the card's other sections
+    as they stand (training data, figures, exporter...)."""
 
     name: str
     task: Task
@@ -85,6 +86,7 @@ class ModelCard:
     summary: str = ""
     gmac: float = 0.0
     means: Path | None = None
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
     facts: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +143,9 @@ def read_card(path: Path) -> ModelCard:
     means = data.get("means", {}).get("file")
     if not isinstance(means, str | None):
         raise ModelError(f"{path}: expected a file name under 'means', got {means!r}")
+    wrong = [name for name, values in data.get("presets", {}).items() if not isinstance(values, dict)]
+    if wrong:
+        raise ModelError(f"{path}: expected fields of a configuration under each of 'presets', got {wrong} without")
     if not 0 <= data.get("gmac", 0) < 1e9:
         raise ModelError(f"{path}: expected 1e9 multiply-adds under 'gmac', got {data['gmac']!r}")
     known = {*_REQUIRED, *_OPTIONAL} - {"means", "data"}
@@ -150,7 +155,8 @@ def read_card(path: Path) -> ModelCard:
         family=data.get("family", data["name"]), space=data.get("space", ""),
         partner=path.parent / data["partner"] if data.get("partner") else None, summary=data.get("summary", ""),
         gmac=float(data.get("gmac", 0.0)),
-        means=path.parent / means if means else None, facts={k: v for k, v in data.items() if k not in known},
+        means=path.parent / means if means else None, presets=data.get("presets", {}),
+        facts={k: v for k, v in data.items() if k not in known},
     )
 
 
@@ -198,7 +204,9 @@ def _toml(value: Any) -> str:
         return repr(float(value) if isinstance(value, float) else value)  # numpy's floats show their type
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
-    raise ModelError(f"a card holds strings, numbers, booleans and lists, got {type(value).__name__}")
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(name)} = {_toml(item)}" for name, item in value.items()) + "}"
+    raise ModelError(f"a card holds strings, numbers, booleans, lists and tables, got {type(value).__name__}")
 
 
 def write_card(path: Path, values: dict[str, Any]) -> None:

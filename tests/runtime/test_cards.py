@@ -17,7 +17,7 @@ GOOD = {"name": "n", "task": "matcher", "file": "model.onnx", "sha256": "00", "l
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES = st.one_of(
     TEXT, st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.booleans(), st.lists(st.integers(-9, 9)),
-    st.lists(TEXT),
+    st.lists(TEXT), st.dictionaries(TEXT, st.lists(TEXT)),
 )
 
 
@@ -33,9 +33,9 @@ def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / "card.toml").read_text()) == {"a": 1.5, "b": [2.0]}
 
 
-@pytest.mark.parametrize("value", [None, {"a": {"b": 1}}, [{}], b"x"])
+@pytest.mark.parametrize("value", [None, {"a": None}, [{"b": b"x"}], b"x"])
 def test_what_a_card_cannot_hold_is_refused(tmp_path: Path, value: object) -> None:
-    with pytest.raises(ModelError, match="a card holds strings, numbers, booleans and lists, got"):
+    with pytest.raises(ModelError, match="a card holds strings, numbers, booleans, lists and tables, got"):
         write_card(tmp_path / "card.toml", {"table": {"key": value}})
 
 
@@ -46,6 +46,8 @@ def test_what_a_card_cannot_hold_is_refused(tmp_path: Path, value: object) -> No
         ({"summary": ["x"]}, "expected a str under 'summary'"),
         ({"gmac": "much"}, "expected a int or float under 'gmac', got 'much'"),
         ({"means": "means.npz"}, "expected a dict under 'means'"),
+        ({"presets": "fast"}, "expected a dict under 'presets'"),
+        ({"presets": {"fast": "len<=1"}}, r"expected fields of a configuration under each of 'presets', got \['fast'\]"),
         ({"contract": {"mean": 0.5}}, r"mean expects a value such as \(127.5, 127.5, 127.5\), got 0.5"),
         ({"contract": {"mean": [0.5, 0.5]}}, "mean expects a value such as"),
         ({"contract": {"std": ["a", "b", "c"]}}, "std expects a value such as"),
