@@ -16,6 +16,7 @@ finds as alike as one person's are no contrast. Morphs of two faces, their goals
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build
 from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.morphs import build as build_morphs
 from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
+from meetmid.models.recipes.strided import quickened
 from meetmid.models.recipes.training import cosine_rate, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor
@@ -145,24 +147,28 @@ def train(
 
     evened(model, shown(batch_of(sources, 64, (SEED,), role)[0]))
     model = model.to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=1e-4)
-    first = load_checkpoint(folder / "checkpoint.pt", model, optimiser)
+    pupil = quickened(copy.deepcopy(model))
+    optimiser = torch.optim.AdamW(pupil.parameters(), rate, weight_decay=1e-4)
+    first = load_checkpoint(folder / "checkpoint.pt", pupil, optimiser)
     begun, running = time.monotonic(), np.zeros(2)
     for step in range(first, steps):
         pictures, goal, own = batch_of(sources, batch, (SEED, step), role)
         for group in optimiser.param_groups:
             group["lr"] = cosine_rate(step, steps, rate)
-        unit = functional.normalize(model(shown(pictures)), dim=1)
+        with torch.autocast("cpu", torch.bfloat16):
+            templates = pupil(shown(pictures))
+        unit = functional.normalize(templates.float(), dim=1)
         cosine, entropy = (unit * goal).sum(1).mean(), contrast(unit, goal, bank, own)
         optimiser.zero_grad()
         (5 * (1 - cosine) + entropy).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
         optimiser.step()
         running += cosine.item(), entropy.item()
         if (step + 1) % 50 == 0 or step + 1 == steps:
             log.info("step %d cosine %.4f entropy %.3f (%.0f s)", step + 1, *(running / 50), time.monotonic() - begun)
             running[:] = 0
-            save_checkpoint(folder / "checkpoint.pt", step + 1, model, optimiser)
+            save_checkpoint(folder / "checkpoint.pt", step + 1, pupil, optimiser)
+    model.load_state_dict(pupil.state_dict())
     return model, (mean, std)
 
 
