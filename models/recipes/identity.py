@@ -45,7 +45,7 @@ def _batch_norm(attributes: Attributes, x: Tensor, scale: Tensor, bias: Tensor, 
 
 
 def _prelu(_: Attributes, x: Tensor, slope: Tensor) -> Tensor:
-    return torch.where(x >= 0, x, slope * x)
+    return functional.prelu(x, slope.flatten())
 
 
 def _gemm(attributes: Attributes, a: Tensor, b: Tensor, c: Tensor | float = 0.0) -> Tensor:
