@@ -4,10 +4,10 @@
 
 gallery: LFW-style pairs, and the time per face beside the Apache-2.0 teacher's, interleaved, one thread, the same onnxruntime.
 pair: closed-set rank-1 of probes that two simulated cameras caught, by plain cosines of bicubically enlarged pictures: the
-pair, its gallery network on both sides, each permissive teacher on both sides. enlarged: PSNR of EDSR-face, CARN-M and bicubic
-on degraded portraits, and rank-1 of every matcher beside the pictures with and without super-resolved hypotheses. pipeline: ``meetmid.match`` as shipped on the
-same probes. "Fewer errors" is one minus the ratio of the rank-1 errors, with a 95 % interval that draws people, both systems'
-probes together. Writes benchmarks/results/models.csv.
+pair, its gallery network on both sides, each permissive teacher on both sides. enlarged: PSNR of EDSR-face, CARN-M and the
+bicubic filter on degraded portraits, and rank-1 of every matcher beside the pictures with and without a super-resolved
+hypothesis. pipeline: ``meetmid.match`` as shipped on the same probes. "Fewer errors" is one minus the ratio of the rank-1
+errors, with a 95 % interval that draws people, both systems' probes together. Writes benchmarks/results/models.csv.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from machine import write_csv
 from enlarging import gains
+from machine import write_csv
 from people import captures, data_folder, pictures, portraits
 
-from meetmid import Matcher, MatchConfig
+from meetmid import MatchConfig, Matcher
 from meetmid.evaluation import Trials, search
 from meetmid.evaluation.uncertainty import bootstrap_search, hit_rate
 from meetmid.faces.alignment import TEMPLATES
