@@ -22,6 +22,12 @@ LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"
 )
+PRESETS = {
+    "fast": {"scales": [], "paths": [["disk"], ["gauss_noise"]]},
+    "balanced": {"scales": [], "paths": [["disk"], ["gauss_noise"], ["pshuf"]]},
+}
+"""What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses (benchmarks/
+paths.py on the selection part), and without them the portraits keep their size."""
 ROLES = {
     "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
     "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",
@@ -69,7 +75,7 @@ def add_means(data: Path) -> None:
     folder = MODELS / "slimface_probe"
     card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
     plain = {key: value for key, value in card.items() if not isinstance(value, dict)} | {"partner": "../slimface_gallery"}
-    card = plain | {key: value for key, value in card.items() if isinstance(value, dict)}
+    card = plain | {key: value for key, value in card.items() if isinstance(value, dict)} | {"presets": PRESETS}
     write_card(folder / "card.toml", card)
     means = cohort_means(data, folder / "card.toml")
     means.save(folder / "means.npz")
