@@ -1,10 +1,9 @@
-"""Train one EDSR-face: blind degradations, mean L1 on 0..255 RGB (networks.md section 2.2, with a smaller network), then
-L1 with an identity loss (:mod:`meetmid.models.recipes.recognisable`).
+"""Train one EDSR-face: blind degradations, mean L1 on 0..255 RGB (networks.md section 2.2, with a smaller network).
 
     python models/edsr_face_x2/train.py --data DATA --work WORK
 
 Training faces are aligned crops at 192 px; the network sees them reduced to 24 px, blurred, noisy and JPEG-compressed. The
-x4 model starts from the first stage's x2 checkpoint and the x8 model from the x4 one where WORK holds them.
+x4 model starts from the x2 checkpoint and the x8 model from the x4 one where WORK holds them.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.faces import faces
-from meetmid.models.recipes.recognisable import BATCH, MATCHERS, WEIGHT, tune
 from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import nn
@@ -29,7 +28,6 @@ from meetmid.runtime.cards import write_card
 
 BLOCKS, WIDTH, LR, CROP = 8, 32, 24, 208
 STEPS = {2: 5000, 4: 5000, 8: 1600}
-SECOND_STEPS = {2: 800, 4: 1500, 8: 0}
 
 
 def build_crops(root: Path, target: Path, parts: tuple[str, ...], limit: int | None = None) -> NDArray[np.uint8]:
@@ -137,11 +135,15 @@ def train(scale: int, data: Path, work: Path, steps: int, start: Path | None, th
     return model
 
 
-def publish(model: EDSR, work: Path, steps: int, second: int) -> None:
-    """Export, measure on held-out people and write ``models/edsr_face_xN/{model.onnx,card.toml}``."""
+def publish(
+    model: EDSR, work: Path, steps: int, family: str = "edsr-face", summary: str = "blind degradations",
+    second: dict[str, Any] | None = None,
+) -> None:
+    """Export, measure on held-out people and write ``models/FAMILY_xN/{model.onnx,card.toml}``; ``second`` is what a second
+    stage adds to the card's training."""
     torch.set_num_threads(2)
     scale = model.scale
-    folder = Path(__file__).parents[1] / f"edsr_face_x{scale}"
+    folder = Path(__file__).parents[1] / f"{family.replace('-', '_')}_x{scale}"
     axes = {0: "batch", 2: "height", 3: "width"}
     facts = export(model, torch.full((1, 3, LR, LR), 128.0), folder / "model.onnx", axes)
     held_out = np.load(work / "sr_held_out.npy", mmap_mode="r")
@@ -151,17 +153,17 @@ def publish(model: EDSR, work: Path, steps: int, second: int) -> None:
     macs = LR * LR * WIDTH * (27 + 9 * WIDTH * (2 * BLOCKS + 1))
     macs += sum(LR * LR * 4**k * 36 * WIDTH * WIDTH for k in range(int(np.log2(scale)))) + (LR * scale) ** 2 * 27 * WIDTH
     write_card(folder / "card.toml", {
-        "name": f"edsr-face-x{scale}", "family": "edsr-face", "task": "hallucinator", "file": "model.onnx",
+        "name": f"{family}-x{scale}", "family": family, "task": "hallucinator", "file": "model.onnx",
         "sha256": facts["sha256"], "license": LICENSE, "gmac": round(macs / 1e9, 3),
-        "summary": f"Face super-resolution {scale}x: EDSR, {BLOCKS} blocks of {WIDTH} channels, blind degradations",
+        "summary": f"Face super-resolution {scale}x: EDSR, {BLOCKS} blocks of {WIDTH} channels, {summary}",
         "contract": {"channels": "rgb", "mean": [0.0] * 3, "std": [1.0] * 3, "size": [0, 0], "alignment": "",
                      "scale": scale, "input": "input", "output": "output"},
         "training": {
             "data": "UTKFace (11,500 chips) and 4,069 LFW people with one picture each",
-            "recipe": f"models/edsr_face_x{scale}/train.py", "steps": steps, "batch": 16, "seed": scale,
+            "recipe": f"models/{folder.name}/train.py", "steps": steps, "batch": 16, "seed": scale,
             "loss": "mean L1 on 0..255 RGB", "degradation": "blur sigma 0..1 px, area or antialiased bicubic to 24 px, "
-            "noise sigma 0..0.02, JPEG 60..100 on 70 %",
-        } | (_second_stage(second) if second else {}),
+            "noise sigma 0..0.02, JPEG 60..100 on 70 %", **(second or {}),
+        },
         "figures": {
             "people": "300 pictures of LFW people never trained on, degraded as in training with another seed",
             "psnr_db": round(float(ours.mean()), 2), "psnr_bicubic_db": round(float(bicubic.mean()), 2),
@@ -177,28 +179,25 @@ def publish(model: EDSR, work: Path, steps: int, second: int) -> None:
     })
 
 
-def _second_stage(steps: int) -> dict[str, object]:
-    return {
-        "second_steps": steps, "second_batch": BATCH, "second_teachers": sorted(MATCHERS),
-        "second_loss": f"mean L1 on 0..255 RGB + {WEIGHT:g} (1 - cosine of a teacher's templates), the teachers in turn",
-        "second_degradation": "as before, with noise to 0.04, JPEG 35..100, and half of the faces from 12..24 px",
-    }
-
-
-def main(scale: int) -> None:
-    """Command line of the recipe."""
+def arguments(scale: int) -> argparse.ArgumentParser:
+    """The options of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with lfw/ and utkface/")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     parser.add_argument("--steps", type=int, default=STEPS[scale])
-    parser.add_argument("--second-steps", type=int, default=SECOND_STEPS[scale], help="with the identity loss")
     parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    return parser
+
+
+def first_stage(scale: int, args: argparse.Namespace) -> EDSR:
+    """The network trained with L1 alone."""
     args.work.mkdir(parents=True, exist_ok=True)
     smaller = args.work / f"edsr_face_x{scale // 2}" / "checkpoint.pt"
     start = smaller if scale > 2 and smaller.exists() else None
-    model = train(scale, args.data, args.work, args.steps, start, args.threads)
-    if args.second_steps:
-        crops = np.load(args.work / "sr_train.npy", mmap_mode="r")
-        model = tune(model, crops, LR, args.data, args.work / f"edsr_face_x{scale}" / "second", args.second_steps)
-    publish(model, args.work, args.steps, args.second_steps)
+    return train(scale, args.data, args.work, args.steps, start, args.threads)
+
+
+def main(scale: int) -> None:
+    """Command line of the recipe."""
+    args = arguments(scale).parse_args()
+    publish(first_stage(scale, args), args.work, args.steps)
