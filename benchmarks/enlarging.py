@@ -13,18 +13,19 @@ from meetmid.faces.alignment import align
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.resize import resize, to_uint8
 
+FAMILIES = {2: ("edsr-face",), 4: ("edsr-face", "edsr-recognition")}
 Enlarge = Callable[[np.ndarray], np.ndarray]
 
 
 def enlargers(scale: int) -> dict[str, Enlarge]:
     """Each from (24, 24, 3) RGB float32 in [0, 1] to the same, ``scale`` times larger."""
     carn = CarnM(data_folder() / "weights" / "carn_m.pth", scale)
-    ours = Hallucinator("edsr-face", (scale,), device="cpu", threads=1)
+    shipped = {name: Hallucinator(name, (scale,), device="cpu", threads=1) for name in FAMILIES[scale]}
     torch.set_num_threads(1)
     return {
         "bicubic": lambda low: resize(low, (scale * low.shape[0], scale * low.shape[1])),
         "CARN-M": lambda low: carn(torch.from_numpy(low.transpose(2, 0, 1)[None].copy()))[0].numpy().transpose(1, 2, 0),
-        f"edsr-face-x{scale}": lambda low: ours(low[None], scale)[0],
+        **{f"{name}-x{scale}": (lambda low, own=own: own(low[None], scale)[0]) for name, own in shipped.items()},
     }
 
 

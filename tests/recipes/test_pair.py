@@ -12,11 +12,13 @@ torch = pytest.importorskip("torch", reason="the training recipes need torch (ex
 
 from meetmid.models.recipes import far, groups, morphs, pair  # noqa: E402
 from meetmid.models.recipes.beginnings import evened, published  # noqa: E402
+from meetmid.models.recipes.cohort import joined  # noqa: E402
 from meetmid.models.recipes.distillation import TEACHER, canvas_of, templates  # noqa: E402
 
 from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align  # noqa: E402
 from meetmid.networks.slimface import Bottleneck, SlimFace  # noqa: E402
 from meetmid.resize import resize, to_float, to_uint8  # noqa: E402
+from meetmid.templates.centering import ReferenceMeans  # noqa: E402
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -217,3 +219,15 @@ def test_false_matches_of_a_group_are_counted_by_hand() -> None:
     rows = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
     assert groups._rate(rows, np.array([0, 1, 2]), 0.5).startswith("0.33333 [")
     assert groups._rate(rows, np.array([0, 2]), 0.5).startswith("0.00000 [0.00000, 0.00000] of 2")
+
+
+def test_means_are_joined_in_order_and_the_first_ones_stay() -> None:
+    def means(scales: tuple[int, ...], value: float) -> ReferenceMeans:
+        rows = np.full((len(scales), 2), value, np.float32) + np.array(scales, np.float32)[:, None]
+        return ReferenceMeans("m", scales, rows, -rows, {"probes": 3})
+
+    both = joined(means((1, 4), 0.5), means((1, 2, 8), 0.25))
+    assert both.scales == (1, 2, 4, 8)
+    np.testing.assert_array_equal(both.probe[:, 0], [1.5, 2.25, 4.5, 8.25])
+    np.testing.assert_array_equal(both.gallery, -both.probe)
+    assert both.of("probe", (4,))[0, 0] == 4.5
