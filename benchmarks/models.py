@@ -2,12 +2,13 @@
 
     python benchmarks/models.py [--parts gallery pair enlarged pipeline] [--sizes 24 16]
 
-gallery: LFW-style pairs, and the time per face beside the Apache-2.0 teacher's, interleaved, one thread, the same onnxruntime.
-pair: closed-set rank-1 of probes that two simulated cameras caught, by plain cosines of bicubically enlarged pictures: the
-pair, its gallery network on both sides, each permissive teacher on both sides. enlarged: PSNR of the shipped super-resolvers,
-CARN-M and the bicubic filter on degraded portraits, and rank-1 of every matcher beside the pictures with and without a
-super-resolved hypothesis. pipeline: ``meetmid.match`` as shipped on the same probes. "Fewer errors" is one minus the ratio of the rank-1
-errors, with a 95 % interval that draws people, both systems' probes together. Writes benchmarks/results/models.csv.
+gallery: LFW-style pairs, and the time per face beside the Apache-2.0 teacher's, interleaved, one thread, the same
+onnxruntime. pair: closed-set rank-1 of probes that two simulated cameras caught, by plain cosines of bicubically enlarged
+pictures: the pair, its gallery network on both sides, each permissive teacher on both sides. enlarged: PSNR of the shipped
+super-resolvers, CARN-M and the bicubic filter on degraded portraits, and rank-1 of every matcher beside the pictures with and
+without a super-resolved hypothesis. pipeline: ``meetmid.match`` as shipped on the same probes. "Fewer errors" is one minus
+the ratio of the rank-1 errors, with a 95 % interval that draws people, both systems' probes together. Writes
+benchmarks/results/models.csv.
 """
 
 from __future__ import annotations
