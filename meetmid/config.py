@@ -221,10 +221,11 @@ BALANCED_PATHS = (("disk",), ("gauss_noise",), ("persp",), ("motion",))
 PRESETS: dict[str, MatchConfig] = {
     "plain": MatchConfig(preset="plain", scales=(), paths="none", centering="none"),
     "fast": MatchConfig(
-        preset="fast", scales=(2,), sigmas=(0.0, 0.4, 0.8), paths=BALANCED_PATHS[:2], probe_rule="T_add", gallery_rule="T_add",
+        preset="fast", hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=BALANCED_PATHS[:2],
+        probe_rule="T_add", gallery_rule="T_add",
     ),
     "balanced": MatchConfig(
-        preset="balanced", scales=(2, 4), sigmas=(0.0, 0.4, 0.8), paths=BALANCED_PATHS,
+        preset="balanced", hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=BALANCED_PATHS,
         probe_rule="S_add", gallery_rule="T_add",
     ),
     "paper": _PAPER,

@@ -48,7 +48,8 @@ def test_the_package_is_typed() -> None:
 
 def test_every_shipped_model_is_the_file_its_card_describes() -> None:
     cards = list_models()
-    names = {"finder", "midface-s", "slimface-gallery", "slimface-probe", "edsr-face-x2", "edsr-face-x4", "edsr-face-x8"}
+    names = {"finder", "midface-s", "slimface-gallery", "slimface-probe", "edsr-face-x2", "edsr-face-x4", "edsr-face-x8",
+             "edsr-recognition-x4"}
     assert names <= {card.name for card in cards}
     for card in cards:
         card.verify()
