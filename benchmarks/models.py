@@ -162,6 +162,7 @@ def main() -> None:
     if "enlarged" in args.parts:
         enlarged_part(bench)
     if "pipeline" in args.parts:
+        bench.run("meetmid.match, preset fast", preset="fast")
         bench.run("meetmid.match as shipped")
         for other in ("gallery network alone", "face-reidentification-retail-0095"):
             bench.compare("meetmid.match as shipped", other)
