@@ -234,15 +234,28 @@ PRESETS: dict[str, MatchConfig] = {
 
 
 def preset(name: str) -> MatchConfig:
-    """The named preset; raises ConfigError with the known names."""
+    """The named preset by itself (a matcher's card may change it: see ``Matcher(...).config``); raises ConfigError with the
+    known names."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
-def advised(name: str, presets: dict[str, dict[str, Any]]) -> MatchConfig:
-    """The named preset with the fields that a matcher's card gives for it; raises ConfigError for unknown ones."""
-    return replace(preset(name), **_known(presets.get(name, {}), MatchConfig, "fields of a card's preset"))
+ADVISABLE = frozenset((
+    "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
+))
+"""What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
+
+
+def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = False) -> MatchConfig:
+    """The named preset with the fields that a matcher's card gives for it, but for those of the probe's enlargement where the
+    caller has ``lifted`` it; raises ConfigError for a field that a card may not give."""
+    given = presets.get(name, {})
+    strange = sorted(set(given) - ADVISABLE)
+    if strange:
+        raise ConfigError(f"a card's preset {name!r} gives {strange}; it may give {sorted(ADVISABLE)}")
+    skipped = {"scales", "sigmas", "hallucinator"} if lifted else set()
+    return replace(preset(name), **{key: value for key, value in given.items() if key not in skipped})
 
 
 def configured(

@@ -42,10 +42,11 @@ MIN_MEMORY = 128 * 2**20
 class Matcher:
     """Matches faces across resolutions with one configuration.
 
-    ``preset`` (with what the matcher's card says of it) or ``config`` (as it is) says what to compute; keywords of
-    :class:`meetmid.MatchConfig` such as ``faces``, ``color``, ``seed``, ``errors`` override it; ``fusion`` is a (probe rule,
-    gallery rule) pair. ``matcher`` and ``hallucinator`` name models, folders or ONNX files, ``gallery_matcher`` another one
-    for the portraits, in the same template space, default the partner that the matcher's card names, or else itself;
+    ``preset`` (with what the matcher's card says of it, but not on enlargement where ``hallucinator`` or ``sigmas`` is given)
+    or ``config`` (as it is) says what to compute; keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
+    ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name
+    models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space, default the
+    partner that the matcher's card names, or else itself;
     ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
     :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
     ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
@@ -83,7 +84,8 @@ class Matcher:
         card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
         if card is not self.card:
             options["gallery_matcher"] = card.name
-        chosen = config if config is not None else advised(preset, self.card.presets)
+        lifted = hallucinator is not None or "sigmas" in options
+        chosen = config if config is not None else advised(preset, self.card.presets, lifted=lifted)
         self.config = configured(chosen, self.card.name, hallucinator, detector, fusion, options)
         self.device, self._threads, self._progress = device, threads, progress
         self.network = self._templates(self.card)

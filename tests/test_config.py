@@ -226,7 +226,9 @@ def test_a_cards_preset_changes_the_fields_it_names() -> None:
     got = advised("balanced", table)
     assert got == replace(preset("balanced"), scales=(), paths=(("disk",), ("gauss_noise",)))
     assert advised("plain", table) == preset("plain")
-    with pytest.raises(ConfigError, match=r"unknown fields of a card's preset \['scale'\]"):
-        advised("balanced", {"balanced": {"scale": 2}})
+    assert advised("balanced", table, lifted=True) == replace(preset("balanced"), paths=(("disk",), ("gauss_noise",)))
+    for field in ("scale", "seed", "gallery_matcher"):
+        with pytest.raises(ConfigError, match=rf"a card's preset 'balanced' gives \['{field}'\]; it may give"):
+            advised("balanced", {"balanced": {field: 2}})
     with pytest.raises(ConfigError, match="scales expects distinct integers"):
         advised("balanced", {"balanced": {"scales": "2"}})

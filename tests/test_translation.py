@@ -232,9 +232,11 @@ def test_a_matchers_card_has_a_say_in_presets_but_not_in_configurations(make_mat
         assert (matcher.config.scales, matcher.config.paths, matcher.config.centering) == ((), (("disk",),), "set")
     with Matcher(matcher=tmp_path, paths="none", device="cpu") as matcher:
         assert (matcher.config.scales, matcher.config.paths) == ((), "none")
+    with Matcher(matcher=tmp_path, hallucinator="edsr-face", device="cpu") as matcher:
+        assert (matcher.config.scales, matcher.config.paths) == ((4,), (("disk",),))
     for other in ({"preset": "paper"}, {"config": preset("balanced")}):
         with Matcher(matcher=tmp_path, device="cpu", **other) as matcher:
             assert matcher.config.scales != ()
     sheet.write_text(sheet.read_text().replace("scales = []", "scale = 2"))
-    with pytest.raises(ConfigError, match=r"unknown fields of a card's preset \['scale'\]"):
+    with pytest.raises(ConfigError, match=r"a card's preset 'balanced' gives \['scale'\]"):
         Matcher(matcher=tmp_path, device="cpu")

@@ -227,10 +227,10 @@ def models(options: argparse.Namespace) -> int:
     if options.action == "list":
         cards = list_models()
         for card in cards:
-            print(f"{card.name:<18}{card.task:<14}{card.license}\n{'':<18}{card.summary}")
+            print(f"{card.name:<21}{card.task:<14}{card.license}\n{'':<21}{card.summary}")
         for published in (p for p in PUBLISHED.values() if p.name not in {card.name for card in cards}):
             told = f"{published.summary}; {published.size / 2**20:.1f} MiB, fetched when named"
-            print(f"{published.name:<18}{published.task:<14}{published.license}\n{'':<18}{told}")
+            print(f"{published.name:<21}{published.task:<14}{published.license}\n{'':<21}{told}")
         return DONE
     if not options.name:
         raise InputError(f"meetmid models {options.action} expects a name or a file")

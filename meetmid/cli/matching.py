@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="balanced", choices=list(PRESETS))
     parser.add_argument("--matcher", help="a model's name, folder or ONNX file (default slimface-probe with its partner)")
     parser.add_argument("--gallery-matcher", help="another network for the portraits, in the same template space")
-    parser.add_argument("--hallucinator", help="a family or folder of generators (default edsr-face)")
+    parser.add_argument("--hallucinator", help="a family or folder of generators (default: the preset's)")
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")

@@ -18,7 +18,7 @@ STRIDES = (8, 16, 32)
 """Of the network's maps, finest first; a side it is given is a multiple of the last."""
 
 ENLARGED = 6 / 5
-"""The finest pass shows the picture enlarged, so that a face of 12 px covers several cells."""
+"""The finest pass shows the picture enlarged, so that a face of 12 px covers more than one cell."""
 
 LARGEST = 200
 """Faces of more pixels than this are left to the next pass, on a picture :data:`STEP` times smaller."""
@@ -33,6 +33,9 @@ IN_COMMON = 0.45
 
 CLOSE, SHARE = 160, 0.6
 """Points are found anew in a view of this side, of which the box takes this share."""
+
+LEAST = 0.3
+"""Score of what counts as a face in the close view, where one is known to be."""
 
 MIRRORED = [1, 0, 2, 4, 3]
 """Where the five points of a mirrored face lie among a face's."""
@@ -73,11 +76,11 @@ class Finder:
         shown, left, top, step = close_view(image, box)
         found = []
         for view in (shown, np.ascontiguousarray(shown[:, ::-1])):
-            scores, boxes, seen = decode(self._network.run(view[None])[0], (CLOSE, CLOSE), 0.3)
-            off = np.abs(boxes[:, :2] + boxes[:, 2:] / 2 - CLOSE / 2).max(axis=1, initial=0.0)
-            if not (off < CLOSE / 4).any():
+            _, boxes, seen = decode(self._network.run(view[None])[0], (CLOSE, CLOSE), LEAST)
+            shares = overlap(boxes, np.append((CLOSE - box[2:] / step) / 2, box[2:] / step))
+            if shares.max(initial=0.0) < IN_COMMON:
                 continue
-            best = seen[np.where(off < CLOSE / 4, scores, 0.0).argmax()]
+            best = seen[shares.argmax()]
             if view is not shown:
                 best = np.column_stack([CLOSE - 1 - best[:, 0], best[:, 1]])[MIRRORED]
             found.append((best + 0.5) * step - 0.5 + np.array([left, top]))
@@ -107,6 +110,13 @@ class Finder:
         scores, boxes, points = decode(self._network.run(shown[None])[0], (height, width), self.threshold)
         ratio = np.array([tile.shape[1] / width, tile.shape[0] / height])
         return scores, boxes * np.tile(ratio, 2), (points + 0.5) * ratio - 0.5
+
+
+def overlap(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of boxes (K, 4) with one of them, as left, top, width, height."""
+    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, :2] + boxes[:, 2:], box[:2] + box[2:])
+    common = np.clip(high - low, 0, None).prod(axis=1)
+    return np.asarray(common / (boxes[:, 2:].prod(axis=1) + box[2:].prod() - common))
 
 
 def close_view(image: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[NDArray[np.float32], int, int, float]:

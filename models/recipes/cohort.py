@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import reduce
 from itertools import islice
 from pathlib import Path
 
@@ -21,21 +22,21 @@ PEOPLE, SIZES = 300, (16, 20, 24)
 
 def cohort_means(data: Path, card: Path, people: int = PEOPLE) -> ReferenceMeans:
     """Means over the first single-picture LFW people for every scale (1x, 2x, 4x, 8x), the blur levels and paths of the
-    matcher's balanced preset; every probe is one simulated capture, the sizes taken in turn. The scales that presets enlarge to
-    are enlarged as they do it, the others by EDSR-face."""
+    matcher's balanced preset; every probe is one simulated capture, the sizes taken in turn. A mean is learned as that preset
+    with this matcher makes its hypotheses, or else as the preset does by itself, or else by EDSR-face."""
     model = get_model(card.parent)
     template = TEMPLATES[model.contract.alignment]
     crops = [align(picture, points, template) for _, picture, points in islice(faces(data, "lfw-single"), people)]
     probes = [FarCamera(SIZES[k % len(SIZES)]).capture(crop, (11, k)) for k, crop in enumerate(crops)]
-    common = preset("balanced")
-    own = {"hallucinator": common.hallucinator, "scales": common.scales}
-    rest = {"hallucinator": "edsr-face", "scales": tuple(scale for scale in (2, 4, 8) if scale not in common.scales)}
+    common, own = preset("balanced"), advised("balanced", model.presets)
+    rest = tuple(scale for scale in (2, 4, 8) if scale not in common.scales)
+    lifted = replace(own, hallucinator=common.hallucinator, scales=common.scales)
+    choices = dict.fromkeys((own, lifted, replace(own, hallucinator="edsr-face", scales=rest)))
     learned = []
-    for choice in (own, rest):
-        config = replace(advised("balanced", model.presets), **choice, faces="crop", keep_crops=False)
-        with Matcher(config=config, matcher=model) as matcher:
+    for choice in choices:
+        with Matcher(config=replace(choice, faces="crop", keep_crops=False), matcher=model) as matcher:
             learned.append(matcher.learn_means(probes, crops))
-    return joined(*learned)
+    return reduce(joined, learned)
 
 
 def joined(means: ReferenceMeans, more: ReferenceMeans) -> ReferenceMeans:

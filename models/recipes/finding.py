@@ -26,12 +26,13 @@ from torch.nn import functional
 
 from meetmid.faces import finder as finders
 from meetmid.faces.detection import YuNet
-from meetmid.faces.finder import ENLARGED
 from meetmid.networks.finder import STRIDES, Finder, FlatFinder, decode
 from meetmid.runtime.cards import read_card, write_card
 
 ROOT = Path(__file__).resolve().parents[2]
 GMAC = 0.131
+SHOWN_LARGER = 10 / 7
+"""By what scenes are enlarged for training; more than the finder enlarges pictures, so that it has seen smaller faces."""
 """Of a picture of 320 x 320 px."""
 
 SIZES = ((0.0, 44.0), (26.0, 120.0), (80.0, 1e9))
@@ -158,7 +159,7 @@ def enlarged(scene: Scene, size: int) -> Scene:
 
 def batch(faces: list[KnownFace], count: int, size: int, seed: tuple[int, ...]) -> tuple[Tensor, list[Scene]]:
     """Scenes enlarged to ``size``, and their pictures as the network takes them."""
-    side = round(size / ENLARGED)
+    side = round(size / SHOWN_LARGER)
     scenes = [enlarged(compose(faces, (side, side), (*seed, k), smallest=9.0), size) for k in range(count)]
     pictures = np.stack([s.picture for s in scenes]).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), scenes

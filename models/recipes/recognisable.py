@@ -5,8 +5,8 @@
 The loss is the mean L1 on 0..255 RGB of the first stage plus ``WEIGHT`` times one minus the cosine between a matcher's
 templates of the enlarged and of the sharp face (an identity loss as in K. Zhang et al., "Super-identity convolutional neural
 network for face hallucination", ECCV 2018, section 3.2, with cosines). Two matchers of different training, both permissively
-licensed, take turns and keep the network from serving the quirks of one. Captures are as bad as those of the worse simulated
-camera, and half of them smaller than the 24 px that the network reads.
+licensed, take turns and keep the network from serving the quirks of one. Blur, noise and JPEG are as bad as those of the worse
+simulated camera, and half of them smaller than the 24 px that the network reads.
 """
 
 from __future__ import annotations
@@ -119,5 +119,5 @@ def main(scale: int, steps: int) -> None:
     publish(model, args.work, args.steps, "edsr-recognition", "trained for matchers", {
         "second_steps": args.second_steps, "second_batch": BATCH, "second_teachers": sorted(MATCHERS),
         "second_loss": f"mean L1 on 0..255 RGB + {WEIGHT:g} (1 - cosine of a teacher's templates), the teachers in turn",
-        "second_degradation": "as before, with noise to 0.04, JPEG 35..100, and half of the faces from 12..24 px",
+        "second_degradation": "as before, with blur to 1.1 px, noise to 0.04, JPEG 35..100, half of the faces from 12..24 px",
     })

@@ -36,6 +36,8 @@ class _ByTwo(torch.autograd.Function):
 class ByTwo(nn.Conv2d):
     """As the convolution it takes the place of, parameters and values, with quicker gradients."""
 
+    LAYOUT = (True, (3, 3), (2, 2), (1, 1), (1, 1), "zeros")
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2)); in bfloat16 under autocast."""
         inputs = (x, self.weight, self.bias)
@@ -44,12 +46,16 @@ class ByTwo(nn.Conv2d):
         return _ByTwo.apply(*inputs)
 
 
+def _layout(layer: nn.Conv2d) -> tuple[Any, ...]:
+    depthwise = layer.groups == layer.in_channels == layer.out_channels
+    return depthwise, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.padding_mode
+
+
 def quickened(network: nn.Module) -> nn.Module:
     """Every strided depthwise 3 x 3 convolution of a network replaced, in place, by one that shares its parameters."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            strided = isinstance(child, nn.Conv2d) and child.stride == (2, 2) and child.groups == child.in_channels
-            if strided and child.kernel_size == (3, 3) and child.padding == (1, 1) and child.bias is not None:
+            if isinstance(child, nn.Conv2d) and child.bias is not None and _layout(child) == ByTwo.LAYOUT:
                 quick = ByTwo(child.in_channels, child.out_channels, 3, 2, 1, groups=child.groups)
                 quick.weight, quick.bias = child.weight, child.bias
                 setattr(module, name, quick)

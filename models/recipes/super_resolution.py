@@ -165,7 +165,7 @@ def publish(
             "noise sigma 0..0.02, JPEG 60..100 on 70 %", **(second or {}),
         },
         "figures": {
-            "people": "300 pictures of LFW people never trained on, degraded as in training with another seed",
+            "people": "300 pictures of LFW people never trained on, degraded as in the first stage with another seed",
             "psnr_db": round(float(ours.mean()), 2), "psnr_bicubic_db": round(float(bicubic.mean()), 2),
             "gain_db_95": [round(float(gain.mean() - half), 2), round(float(gain.mean() + half), 2)],
             "parity": f"{facts['parity']:.1e} of the largest value against PyTorch",

@@ -46,6 +46,15 @@ def test_only_strided_depthwise_convolutions_are_replaced_and_parameters_keep_th
     assert [m.kernel_size for m in network.modules() if isinstance(m, ByTwo)] == [(3, 3)] * 3
 
 
+@pytest.mark.parametrize("options", [
+    {"dilation": 2}, {"padding": 0}, {"padding_mode": "reflect"}, {"bias": False}, {"out_channels": 8}, {"groups": 2},
+], ids=str)
+def test_other_convolutions_stay(options) -> None:
+    layer = torch.nn.Conv2d(**{"in_channels": 4, "out_channels": 4, "kernel_size": 3, "stride": 2, "padding": 1, "groups": 4,
+                               **options})
+    assert quickened(torch.nn.Sequential(layer))[0] is layer
+
+
 def test_autocast_computes_in_bfloat16_and_keeps_gradients_in_float32() -> None:
     quick = quickened(torch.nn.Sequential(torch.nn.Conv2d(4, 4, 3, 2, 1, groups=4)))
     with torch.autocast("cpu", torch.bfloat16):
