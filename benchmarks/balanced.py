@@ -1,4 +1,4 @@
-"""The quick measurement behind the `balanced` and `fast` presets, on the selection part of the split.
+"""The quick measurement behind the gallery paths of the `balanced` and `fast` presets, on the selection part of the split.
 
     python benchmarks/balanced.py --matcher NAME [--matcher NAME]
 

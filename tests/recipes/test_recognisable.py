@@ -41,7 +41,7 @@ def test_the_identity_loss_is_one_minus_the_cosine_of_templates(face) -> None:
     assert float(recognisable.identity_loss(matcher, made, sharp)) == pytest.approx(1 - cosines.mean(), abs=1e-5)
 
 
-def test_tuning_lowers_its_loss_and_goes_on_where_it_stopped(face, tmp_path, monkeypatch) -> None:
+def test_tuning_nears_the_truth_and_a_finished_run_is_read_back(face, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(recognisable, "frozen_matchers", lambda _: [identity.load_matcher(MIDFACE)])
     monkeypatch.setattr(recognisable, "BATCH", 2)
     crops = np.stack([face(k, 140) for k in range(3)])
