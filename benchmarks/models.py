@@ -130,8 +130,7 @@ def gallery_part(bench: Bench, repeats: int) -> None:
 
 
 def enlarged_part(bench: Bench) -> None:
-    """PSNR, and what super-resolved hypotheses are worth to each matcher; the teachers were in edsr-recognition's loss, the third
-    matcher was not."""
+    """PSNR, and what super-resolved hypotheses are worth to each matcher; edsr-recognition's loss saw the teachers alone."""
     from enlarging import gains
 
     for scale in (2, 4):
