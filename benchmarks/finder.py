@@ -5,8 +5,9 @@
 People never trained on (benchmarks/splits/test.txt): scenes composed of their pictures (the generator and its seed are
 models/recipes/scenes.py and finding_figures.SEED) and the pictures as they are. The truth is what YuNet agrees on with itself
 over 16 views of each face (models/recipes/agreement.py), so YuNet's own errors are small on the plain pictures. Wilson 95 %
-intervals over faces. Times: median of interleaved runs on one thread, each network's own graphs in the same onnxruntime on a
-picture of 320 x 320 px with one face, without and with everything around them. Writes benchmarks/results/finder.csv.
+intervals over faces. Times: median of interleaved runs on one thread on pictures of three sizes with one face: what each
+network's graphs take in the same onnxruntime (the finder's: every pass and the close views), and each whole call (YuNet's:
+OpenCV's FaceDetectorYN). Writes benchmarks/results/finder.csv.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,15 +35,21 @@ ROOT = Path(__file__).parents[1]
 LEAST = 0.02
 
 
+SIZES = ((320, 320), (640, 480), (1280, 960))
+
+
 class Counted:
-    """A network that adds up the time its graph takes."""
+    """A session that adds up the time its graph takes."""
 
-    def __init__(self, network: object) -> None:
-        self.network, self.seconds = network, 0.0
+    def __init__(self, session: Any) -> None:
+        self.session, self.seconds = session, 0.0
 
-    def run(self, pictures: np.ndarray) -> np.ndarray:
+    def get_inputs(self) -> Any:
+        return self.session.get_inputs()
+
+    def run(self, outputs: list[str], feeds: dict[str, np.ndarray]) -> Any:
         begun = time.perf_counter()
-        out = self.network.run(pictures)
+        out = self.session.run(outputs, feeds)
         self.seconds += time.perf_counter() - begun
         return out
 
@@ -51,8 +59,8 @@ def times(finder: Finder, yunet: YuNet, weights: Path, picture: np.ndarray, repe
     session = make_session(weights, "yunet", device="cpu", threads=1)
     blob = np.ascontiguousarray(picture[..., ::-1].transpose(2, 0, 1)[None], np.float32)
     name = session.get_inputs()[0].name
-    graphs = Counted(finder._network)
-    finder._network = graphs
+    graphs = Counted(finder._network.open())
+    finder._network._session = graphs
     found: dict[str, list[float]] = {"finder graphs": [], "yunet graph": [], "finder whole": [], "yunet whole": []}
     for _ in range(repeats):
         graphs.seconds = 0.0
@@ -104,10 +112,14 @@ def main() -> None:
                     "point_error_40px_median": round(float(np.median(errors)), 4), "n_points": len(errors), "ms": "",
                 })
                 print({k: v for k, v in rows[-1].items() if v != ""}, flush=True)
-    picture = cv2.resize(faces[0].picture, (320, 320))
-    for what, ms in times(finder, YuNet(weights), weights, picture, args.repeats).items():
-        rows.append({**dict.fromkeys(rows[0], ""), "pictures": "320 x 320 px, one face", "finder": what, "ms": round(ms, 3)})
-        print(what, f"{ms:.2f} ms")
+    for width, height in SIZES:
+        picture = np.full((height, width, 3), 100, np.uint8)
+        picture[20:270, 30:280] = cv2.resize(faces[0].picture, (250, 250))
+        plain_finder = Finder(finder.card, device="cpu", threads=1)
+        for what, ms in times(plain_finder, YuNet(weights), weights, picture, args.repeats).items():
+            shown = f"{width} x {height} px, one face"
+            rows.append({**dict.fromkeys(rows[0], ""), "pictures": shown, "finder": what, "ms": round(ms, 3)})
+            print(shown, what, f"{ms:.2f} ms")
     write_csv(args.csv, rows)
 
 

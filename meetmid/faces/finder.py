@@ -24,7 +24,10 @@ LARGEST = 200
 """Faces of more pixels than this are left to the next pass, on a picture :data:`STEP` times smaller."""
 
 STEP = 4
-TILE = 896
+WHOLE = 330
+"""Pictures of at most this many pixels a side need no pass more: a face that fills them is still one the network knows."""
+
+TILE = 1024
 """Pictures with more pixels a side than this go through the finest pass in tiles that overlap by more than a face."""
 
 OVERLAP = 272
@@ -75,13 +78,13 @@ class Finder:
         """The mean of the points (5, 2) in a close view of the face and in its mirror image; ``points`` where both miss it."""
         shown, left, top, step = close_view(image, box)
         found = []
-        for view in (shown, np.ascontiguousarray(shown[:, ::-1])):
-            _, boxes, seen = decode(self._network.run(view[None])[0], (CLOSE, CLOSE), LEAST)
+        for view, cells in enumerate(self._network.run(np.stack([shown, shown[:, ::-1]]))):
+            _, boxes, seen = decode(cells, (CLOSE, CLOSE), LEAST)
             shares = overlap(boxes, np.append((CLOSE - box[2:] / step) / 2, box[2:] / step))
             if shares.max(initial=0.0) < IN_COMMON:
                 continue
             best = seen[shares.argmax()]
-            if view is not shown:
+            if view == 1:
                 best = np.column_stack([CLOSE - 1 - best[:, 0], best[:, 1]])[MIRRORED]
             found.append((best + 0.5) * step - 0.5 + np.array([left, top]))
         return np.mean(found, axis=0) if found else points
@@ -91,9 +94,9 @@ class Finder:
         height, width = image.shape[:2]
         is_last = shrink == shrinks((height, width))[-1]
         parts = []
-        for top in tile_starts(height, shrink):
-            for left in tile_starts(width, shrink):
-                tile = image[top : top + TILE * shrink, left : left + TILE * shrink]
+        for top, bottom in tiles(height, shrink):
+            for left, right in tiles(width, shrink):
+                tile = image[top:bottom, left:right]
                 scores, boxes, points = self._tile(tile, shrink)
                 boxes = boxes + np.array([left, top, 0, 0])
                 kept = ~_cut_off(boxes, (left, top, tile.shape[1], tile.shape[0]), (width, height), 2 * shrink)
@@ -106,7 +109,7 @@ class Finder:
     def _tile(self, tile: NDArray[np.uint8], shrink: int) -> Found:
         height, width = (shown_side(side, shrink) for side in tile.shape[:2])
         how = cv2.INTER_LINEAR if height >= tile.shape[0] else cv2.INTER_AREA
-        shown = cv2.resize(tile, (width, height), interpolation=how).astype(np.float32) / np.float32(255)
+        shown = cv2.resize(tile, (width, height), interpolation=how)
         scores, boxes, points = decode(self._network.run(shown[None])[0], (height, width), self.threshold)
         ratio = np.array([tile.shape[1] / width, tile.shape[0] / height])
         return scores, boxes * np.tile(ratio, 2), (points + 0.5) * ratio - 0.5
@@ -119,17 +122,25 @@ def overlap(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(common / (boxes[:, 2:].prod(axis=1) + box[2:].prod() - common))
 
 
-def close_view(image: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[NDArray[np.float32], int, int, float]:
-    """A square around a box as the network sees it, (160, 160, 3) float32 in [0, 1], the picture's edge repeated beyond it;
-    the square's left and top pixel, and pixels of the picture per pixel of the view."""
+def close_view(image: NDArray[np.uint8], box: NDArray[np.float64]) -> tuple[NDArray[np.uint8], int, int, float]:
+    """A square around a box as the network sees it, (160, 160, 3) uint8, the picture's edge repeated beyond it; the square's
+    left and top pixel, and pixels of the picture per pixel of the view."""
     side = max(2, round(float(np.sqrt(box[2] * box[3])) / SHARE))
     left, top = (round(float(box[k] + box[k + 2] / 2 - side / 2)) for k in (0, 1))
-    columns, rows = (np.clip(np.arange(start, start + side), 0, length - 1) for start, length in (
-        (left, image.shape[1]), (top, image.shape[0]),
-    ))
+    rows, columns = (_span(start, side, length) for start, length in ((top, image.shape[0]), (left, image.shape[1])))
+    inside = image[rows[0] : rows[1], columns[0] : columns[1]]
+    whole = cv2.copyMakeBorder(inside, *rows[2:], *columns[2:], cv2.BORDER_REPLICATE)
     how = cv2.INTER_AREA if side > CLOSE else cv2.INTER_LINEAR
-    view = cv2.resize(image[rows[:, None], columns], (CLOSE, CLOSE), interpolation=how)
-    return np.asarray(view, np.float32) / np.float32(255), left, top, side / CLOSE
+    return np.asarray(cv2.resize(whole, (CLOSE, CLOSE), interpolation=how), np.uint8), left, top, side / CLOSE
+
+
+def _span(start: int, count: int, length: int) -> tuple[int, int, int, int]:
+    """Of ``count`` pixels from ``start`` along a side of ``length``: the first and last (exclusive) that are there, and how
+    often the one at either end is repeated."""
+    first = min(max(start, 0), length - 1)
+    last = max(first + 1, min(start + count, length))
+    before = min(max(first - start, 0), count - (last - first))
+    return first, last, before, count - before - (last - first)
 
 
 def shown_side(side: int, shrink: int) -> int:
@@ -142,16 +153,19 @@ def shown_side(side: int, shrink: int) -> int:
 def shrinks(shape: tuple[int, ...]) -> list[int]:
     """By what the passes over a (height, width) picture shrink it: the last one sees a face as large as the picture."""
     found = [1]
-    while max(shape) > 1.3 * LARGEST * found[-1]:
+    while max(shape) > WHOLE * found[-1]:
         found.append(found[-1] * STEP)
     return found
 
 
-def tile_starts(side: int, shrink: int) -> list[int]:
-    """First pixels of the tiles along a side: as few as overlap enough, the last one ending with the picture."""
-    tile, overlap = TILE * shrink, OVERLAP * shrink
-    count = 1 if side <= tile else -(-(side - overlap) // (tile - overlap))
-    return [round(k * (side - tile) / (count - 1)) for k in range(count)] if count > 1 else [0]
+def tiles(side: int, shrink: int) -> list[tuple[int, int]]:
+    """First and last (exclusive) pixels of the tiles along a side: as few, and as small, as overlap enough; all of one size,
+    and the last one ends with the picture."""
+    overlap = OVERLAP * shrink
+    count = 1 if side <= TILE * shrink else -(-(side - overlap) // (TILE * shrink - overlap))
+    tile = -(-(side + (count - 1) * overlap) // count)
+    starts = [round(k * (side - tile) / max(1, count - 1)) for k in range(count)]
+    return [(start, start + tile) for start in starts]
 
 
 def _cut_off(
@@ -171,18 +185,20 @@ def decode(cells: NDArray[np.float32], shape: tuple[int, int], threshold: float)
     A cell holds what :func:`meetmid.networks.finder.decode` reads: a score's logit, the box's centre in strides from the cell's
     and the logarithms of its sides in strides, and five points in sizes of the box from its centre.
     """
-    grids = [np.stack(np.meshgrid(np.arange(shape[1] // s), np.arange(shape[0] // s)), -1).reshape(-1, 2) for s in STRIDES]
-    centres = np.concatenate(grids) + 0.5
-    strides = np.repeat(np.array(STRIDES, np.float64), [len(grid) for grid in grids])
-    if len(cells) != len(centres):
-        raise ModelError(f"the face finder returned {len(cells)} cells for {shape[1]} x {shape[0]} px, expected {len(centres)}")
-    scores = 1 / (1 + np.exp(-cells[:, 0].astype(np.float64)))
-    chosen = np.flatnonzero(scores >= threshold)
-    rows, centre, stride = cells[chosen].astype(np.float64), centres[chosen], strides[chosen, None]
+    counts = [(shape[0] // s) * (shape[1] // s) for s in STRIDES]
+    if len(cells) != sum(counts):
+        raise ModelError(f"the face finder returned {len(cells)} cells for {shape[1]} x {shape[0]} px, expected {sum(counts)}")
+    with np.errstate(divide="ignore"):
+        chosen = np.flatnonzero(cells[:, 0] >= np.log(np.float64(threshold)) - np.log1p(-np.float64(threshold)))
+    level = np.searchsorted(np.cumsum(counts), chosen, side="right")
+    stride = np.array(STRIDES, np.float64)[level]
+    row, column = np.divmod(chosen - np.concatenate([[0], np.cumsum(counts)])[level], (shape[1] // stride).astype(np.int64))
+    rows, centre, stride = cells[chosen].astype(np.float64), np.column_stack([column, row]) + 0.5, stride[:, None]
+    scores = 1 / (1 + np.exp(-rows[:, 0]))
     middle, size = (centre + rows[:, 1:3]) * stride, np.exp(np.minimum(rows[:, 3:5], 6.0)) * stride
     extent = np.sqrt(size.prod(axis=1))[:, None, None]
     points = middle[:, None] + extent * rows[:, 5:].reshape(-1, 5, 2) - 0.5
-    return scores[chosen], np.hstack([middle - size / 2, size]), points
+    return scores, np.hstack([middle - size / 2, size]), points
 
 
 def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64]) -> Face:

@@ -163,21 +163,22 @@ class Network:
         return str(self.open().get_providers()[0])
 
     def batch(self, height: int, width: int) -> int:
-        """How many pictures of a size run together; a detector's have sizes of their own."""
-        if self.card.task == "detector":
-            return 1
+        """How many pictures of a size run together."""
         return BATCH if height * width * self.card.contract.scale**2 <= LARGE else 1
 
-    def run(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(N, H, W, 3) float32 RGB in [0, 1] through the network, raw output (N, ...), in fixed padded batches."""
+    def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches; a
+        detector's pictures, whose number never depends on what else there is to do, run as they come."""
         blob = to_planes(pictures, self.card)
+        if self.card.task == "detector":
+            return self._run_batch(blob)
         size = self.batch(*blob.shape[2:])
         parts = []
         for start in range(0, len(blob), size):
             batch = blob[start : start + size]
-            padded = np.zeros((size, *blob.shape[1:]), np.float32)
-            padded[: len(batch)] = batch
-            parts.append(self._run_batch(padded)[: len(batch)])
+            if len(batch) < size:
+                batch = np.concatenate([batch, np.zeros((size - len(batch), *blob.shape[1:]), np.float32)])
+            parts.append(self._run_batch(batch)[: len(blob) - start])
         return np.concatenate(parts)
 
     def heat(self, picture: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -212,19 +213,22 @@ class Network:
             ) from error
 
 
-def to_planes(pictures: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
-    """(N, H, W, 3) RGB in [0, 1] to the planes (N, 3, H, W), or (N, 1, H, W) of luma, that the card's contract asks for."""
-    contract = card.contract
+def to_planes(pictures: NDArray[np.float32] | NDArray[np.uint8], card: ModelCard) -> NDArray[np.float32]:
+    """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, to the planes (N, 3, H, W), or (N, 1, H, W) of luma, that the card's
+    contract asks for."""
+    contract, levels = card.contract, np.float32(1.0 if pictures.dtype == np.uint8 else 255.0)
     if contract.stretch:
         low, high = (bound(pictures, axis=(1, 2, 3), keepdims=True) for bound in (np.min, np.max))
-        pictures = (pictures - low) / np.maximum(high - low, np.float32(1e-6))
-    mean, std = np.array(contract.mean, np.float32), np.array(contract.std, np.float32)
+        pictures, levels = (pictures - low) / np.maximum(high - low, np.float32(1e-6)), np.float32(255.0)
     if contract.channels == "gray":
-        ordered, mean, std = (pictures @ np.array(LUMA, np.float32))[..., None], mean[:1], std[:1]
-    else:
-        ordered = pictures if contract.channels == "rgb" else pictures[..., ::-1]
-    scaled = (ordered * np.float32(255.0) - mean) / std
-    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
+        pictures = (pictures @ np.array(LUMA, np.float32))[..., None]
+    ordered = pictures[..., ::-1] if contract.channels == "bgr" else pictures
+    mean, std = (np.array(values[: ordered.shape[-1]], np.float32)[:, None, None] for values in (contract.mean, contract.std))
+    planes = ordered.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    planes *= levels
+    planes -= mean
+    planes /= std
+    return planes
 
 
 def from_planes(planes: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
