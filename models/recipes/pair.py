@@ -2,6 +2,7 @@
 
     python models/slimface_gallery/train.py --work WORK
     python models/slimface_probe/train.py --work WORK
+    python models/slimface_probe/train.py --work WORK --student CHECKPOINT
 
 Both start from face-reidentification-retail-0095 (Intel Open Model Zoo, Apache-2.0), whose template space they keep. What a
 picture should give is the unit mean of that teacher's templates of the sharp, exactly aligned face and of its mirror image:
@@ -11,6 +12,9 @@ probe network sees each face through :mod:`meetmid.models.recipes.far`; the gall
 The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among those of all training faces, cosines times
 20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
 finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
+
+With ``--student`` nothing is published: an assistant beside that probe network, whose weights rest, learns what its templates
+lack (RIM's student and assistant), and the checkpoint is there to be measured.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
 from meetmid.models.recipes.strided import quickened
 from meetmid.models.recipes.training import cosine_rate, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
@@ -122,22 +126,38 @@ def batch_of(
     return np.stack(pictures), torch.stack(wanted), torch.tensor(own)
 
 
+class Assisted(nn.Module):
+    """The sum of a resting student's templates and an assistant's (RIM's residual distillation), which begins as a
+    copy of the student."""
+
+    def __init__(self, student: SlimFace) -> None:
+        super().__init__()
+        self.student, self.assistant = student.requires_grad_(False), copy.deepcopy(student).requires_grad_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Templates of a batch."""
+        out: Tensor = self.student(x) + self.assistant(x)
+        return out
+
+
 Normalisation = tuple[list[float], list[float]]
 """Mean and standard deviation of the input's channels (B, G, R)."""
 
 
 def train(
-    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int
-) -> tuple[SlimFace, Normalisation]:
-    """Train (or go on training) one network of the pair; checkpoint and log lie in ``work``."""
+    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None
+) -> tuple[nn.Module, Normalisation]:
+    """Train (or go on training) one network of the pair, or an assistant of the ``student`` whose checkpoint is given; what is
+    trained, its checkpoint and its log lie in ``work``."""
     torch.manual_seed(SEED)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    folder = work / f"slimface_{role}"
+    folder = work / (f"slimface_{role}" if student is None else "slimface_assisted")
     log = logger(folder)
     faces, morphs = build(data, work, threads), build_morphs(data, work, threads)
     sources = [(canvases, goals(targets)) for canvases, targets in (faces, morphs)]
     bank = sources[0][1]
+    model: nn.Module
     model, (mean, std) = published(data / "weights" / TEACHER)
     shift, scale = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
 
@@ -146,9 +166,13 @@ def train(
         return ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
 
     evened(model, shown(batch_of(sources, 64, (SEED,), role)[0]))
+    if student is not None:
+        model.load_state_dict(torch.load(student, weights_only=True)["model"])
+        model = Assisted(model)
     model = model.to(memory_format=torch.channels_last)
     pupil = quickened(copy.deepcopy(model))
-    optimiser = torch.optim.AdamW(pupil.parameters(), rate, weight_decay=1e-4)
+    learned = [parameter for parameter in pupil.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learned, rate, weight_decay=1e-4)
     first = load_checkpoint(folder / "checkpoint.pt", pupil, optimiser)
     begun, running = time.monotonic(), np.zeros(2)
     for step in range(first, steps):
@@ -161,7 +185,7 @@ def train(
         cosine, entropy = (unit * goal).sum(1).mean(), contrast(unit, goal, bank, own)
         optimiser.zero_grad()
         (5 * (1 - cosine) + entropy).backward()
-        torch.nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(learned, 5.0)
         optimiser.step()
         running += cosine.item(), entropy.item()
         if (step + 1) % 50 == 0 or step + 1 == steps:
@@ -184,9 +208,12 @@ def main(role: str, steps: int) -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads)
+    model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
+    if not isinstance(model, SlimFace):
+        return
     publish(model, role, normalisation, args.data, {"steps": args.steps, "batch": args.batch, "seed": SEED})
     if role == "probe":
         add_means(args.data)

@@ -197,6 +197,27 @@ def test_a_step_leads_templates_to_their_goals(face) -> None:
     assert found[-1] < found[0]
 
 
+def test_an_assistant_adds_to_a_student_that_rests(face) -> None:
+    torch.manual_seed(1)
+    student = random_slimface()
+    x, goal = torch.randn(4, 3, 128, 128), torch.nn.functional.normalize(torch.randn(4, 256), dim=1)
+    evened(student, x)
+    both = pair.Assisted(student)
+    with torch.no_grad():
+        alone = student(x)
+        torch.testing.assert_close(both(x), 2 * alone)
+    optimiser = torch.optim.AdamW([p for p in both.parameters() if p.requires_grad], 3e-4)
+    cosine = [(torch.nn.functional.normalize(both(x), dim=1) * goal).sum(1).mean()]
+    for _ in range(3):
+        optimiser.zero_grad()
+        (-cosine[-1]).backward()
+        optimiser.step()
+        cosine.append((torch.nn.functional.normalize(both(x), dim=1) * goal).sum(1).mean())
+    assert cosine[-1] > cosine[0]
+    with torch.no_grad():
+        torch.testing.assert_close(student(x), alone, rtol=0, atol=0)
+
+
 def test_a_morph_is_both_faces(face) -> None:
     a, b = face(1, 32), face(2, 32)
     one = np.ones(3)
