@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from meetmid.plan import Plan
     from meetmid.probes.hallucination import hallucinate
     from meetmid.result import Explanation, MatchResult
-    from meetmid.scores.fusion import fuse
+    from meetmid.scores.fusion import Fused, fuse
     from meetmid.scores.ranking import Candidate
     from meetmid.templates.centering import ReferenceMeans
 
@@ -45,14 +45,14 @@ _HOME = {
     "Face": "faces.crops", "find_faces": "faces.finding",
     "degrade": "gallery.degrading", "degradation_paths": "gallery.paths", "Gallery": "gallery.store",
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",
-    "Explanation": "result", "MatchResult": "result", "fuse": "scores.fusion", "Candidate": "scores.ranking",
+    "Explanation": "result", "MatchResult": "result", "Fused": "scores.fusion", "fuse": "scores.fusion", "Candidate": "scores.ranking",
     "ReferenceMeans": "templates.centering",
 }
 
 __version__ = "0.1.0"
 __all__ = [
     "PRESETS", "Cancelled", "Candidate", "ConfigError", "DegradationOptions", "DeviceError", "Explanation", "Face",
-    "Gallery", "InputError", "MatchConfig", "MatchResult", "Matcher", "MeetmidError", "ModelError", "Plan",
+    "Fused", "Gallery", "InputError", "MatchConfig", "MatchResult", "Matcher", "MeetmidError", "ModelError", "Plan",
     "ReferenceMeans", "StoreError", "degradation_paths", "degrade", "evaluation", "export_onnx", "find_faces", "fuse",
     "hallucinate", "match", "models",
 ]

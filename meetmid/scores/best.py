@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.scores import kernels
+from meetmid.scores.reduction import largest
 from meetmid.scores.side import BLOCK, Side
 from meetmid.templates.pool import allocate
 
@@ -31,27 +31,19 @@ class BestHypothesis:
         return weights
 
 
-def best_hypothesis(p: Side, g: Side, block: int = BLOCK) -> BestHypothesis:
+def best_hypothesis(p: Side, g: Side, block: int = BLOCK, threads: int = 1) -> BestHypothesis:
     """h* = argmax_i max_g r(p_i, t_g): the probe hypothesis nearest to anyone (Grm et al. 2023, section 3.3; networks.md
     section 4.7). Ties keep the first picture, scale and hypothesis, and of the gallery the first entry."""
     similarity = np.full(len(p), -np.inf)
     row, nearest = np.full(len(p), -1, np.int64), np.full(len(p), -1, np.int64)
-    step_p, step_g = p.step(block), g.step(block)
-    for start in range(0, int(p.starts[-1]), step_p):
-        rows, weights, _ = p.rows(start, start + step_p)
-        best, where = np.where(weights > 0, -np.inf, np.inf), np.full(len(weights), -1, np.int64)
-        for first in range(0, int(g.starts[-1]), step_g):
-            rows_g, weights_g, _ = g.rows(first, first + step_g)
-            kernels.row_maxima(rows, rows_g, weights_g, first, best, where)
-        best[weights == 0] = -np.inf
+    for start, best, where in largest(p, g, threads, block):
         for k in np.flatnonzero(best > -np.inf):
-            entry = int(np.searchsorted(p.starts, start + k, "right")) - 1
+            entry = int(np.searchsorted(p.starts, start[k], "right")) - 1
             if best[k] > similarity[entry]:
-                similarity[entry], row[entry], nearest[entry] = best[k], start + k, where[k]
-    picture, slot = np.divmod(row, p.stride)
+                similarity[entry], row[entry], nearest[entry] = best[k], start[k], where[k]
+    picture, slot = np.divmod(row, p.slots)
     index = np.stack([picture - p.first[:-1], *np.divmod(slot, p.weights.shape[2])], axis=1)
     found = row >= 0
     return BestHypothesis(
-        np.where(found[:, None], index, -1), np.where(found, similarity, np.nan).astype(np.float32),
-        np.where(found, np.searchsorted(g.starts, nearest, "right") - 1, -1),
+        np.where(found[:, None], index, -1), np.where(found, similarity, np.nan).astype(np.float32), nearest
     )

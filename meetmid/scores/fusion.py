@@ -7,11 +7,11 @@ score(P, G) = sum_i max_j r(p_i, g_j).
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -22,15 +22,30 @@ from meetmid.config import Order, Pairing, Rule, Select
 from meetmid.errors import ConfigError, InputError
 from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
-from meetmid.scores.kernels import Rows, Weights
-from meetmid.scores.side import BLOCK, Side, Templates
+from meetmid.scores.engines import Engine, Exact, Rounded, Screened
+from meetmid.scores.reduction import Outer, Task, reduce_sides
+from meetmid.scores.screening import bytes_are_exact, error_bounds, quickest
+from meetmid.scores.side import BLOCK, NotFiniteError, Side, Templates
 from meetmid.templates.pool import allocate
 
 Scores = NDArray[np.float32]
 Add = Literal["auto", "sum", "mean"]
+Precision = Literal["auto", "float32", "screened", "int8"]
 
 
-def _side(templates: Templates, weights: NDArray[Any] | None, name: str) -> Side:
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """``scores`` (P, G) float32. ``winners``, where the inner rule is S_max (and the precision not ``"int8"``): of every
+    hypothesis of the outer side its most alike one of every entry of the inner side, the first of equal ones, as scale times N
+    plus its number, -1 where nothing meets; (P, S, M, G) int64, or with ``order="probe_first"`` (G, S, N, P). ``bound`` (P, G)
+    float32: by how much ``"int8"`` may be off at most, else None."""
+
+    scores: Scores
+    winners: NDArray[np.int64] | None = None
+    bound: Scores | None = None
+
+
+def _side(templates: Templates, weights: NDArray[Any] | None, name: str, unit: bool) -> Side:
     expected = f"{name}_templates expects (entries, scales, hypotheses, length) float32 or float16"
     if not isinstance(templates, np.ndarray) or templates.dtype not in (np.float32, np.float16):
         raise InputError(f"{expected}, got {getattr(templates, 'dtype', type(templates).__name__)}")
@@ -46,14 +61,7 @@ def _side(templates: Templates, weights: NDArray[Any] | None, name: str) -> Side
         if not np.isfinite(given).all() or (given < 0).any():
             raise InputError(f"{name}_weights expects finite multiplicities of 0 or more")
         full = np.ascontiguousarray(np.broadcast_to(given, shape))
-    for entry in range(shape[0]):
-        broken = ~np.isfinite(templates[entry]).all(axis=-1) & (full[entry] > 0)
-        if broken.any():
-            scale, index = (int(v[0]) for v in np.nonzero(broken))
-            raise InputError(
-                f"{name}_templates[{entry}, {scale}, {index}] is not finite; give it weight 0 to mark it absent"
-            )
-    return Side(templates, full, np.arange(shape[0] + 1))
+    return Side(templates, full, np.arange(shape[0] + 1), normalised=not unit)
 
 
 def check_rules(probe: str, gallery: str) -> None:
@@ -78,16 +86,19 @@ def fuse(
     add: Add = "auto",
     probe_weights: NDArray[Any] | None = None,
     gallery_weights: NDArray[Any] | None = None,
-    precision: Literal["auto", "float32"] = "auto",
+    unit: bool = False,
+    precision: Precision = "auto",
     threads: int | None = None,
     out: Scores | None = None,
-) -> Scores | list[Scores]:
+    detail: bool = False,
+) -> Scores | list[Scores] | Fused | list[Fused]:
     """Fuse hypotheses into a (P, G) float32 similarity matrix; higher = more alike.
 
     ``probe_templates`` (P, S, M, D) and ``gallery_templates`` (G, S, N, D), float32 or float16, memory-mapped or not: S
     scales, M and N hypotheses per scale. They are taken as they are (centred by the caller) and brought to unit length for
-    every similarity; a template of norm < 1e-12 has similarity 0. ``*_weights``, (S, M) or (P, S, M), are multiplicities; 0
-    marks an absent hypothesis, which is never read.
+    every similarity; a template of norm < 1e-12 has similarity 0. ``unit=True`` says that they are of unit length (or zero)
+    already: they are then compared as they are, and float32 ones are read where they lie. ``*_weights``, (S, M) or (P, S, M),
+    are multiplicities; 0 marks an absent hypothesis, which is never read.
 
     Rules (Grm et al. 2023, section 3.4): ``T_add`` (eq. 4) sums a side's templates, ``T_concat`` (eq. 5, both sides)
     concatenates its per-scale sums over the scales both entries have, ``S_max`` and ``S_add`` reduce the similarities over a
@@ -98,35 +109,65 @@ def fuse(
 
     ``add``: S_add as a ``"sum"``, a ``"mean"``, or ``"auto"``: the sum where all entries of that side that have hypotheses
     have equally many (total weight), else the mean. An entry without hypotheses gives NaN. ``out`` receives a single result.
-    Raises InputError for arrays and ConfigError for rules that do not fit.
+
+    ``precision``: ``"float32"`` products; ``"screened"``, products of bytes first, which with a bound (Cauchy and Schwarz on
+    what quantising leaves out) tell the few hypotheses that may be a maximum, whose similarities are then taken in float64: the
+    same result to rounding; ``"int8"``, products of bytes alone. ``"auto"`` is float32, or for large products the faster of
+    the first two on this machine. Only maxima are screened: rules that are linear in the inner side take one small product.
+    ``detail=True`` returns :class:`Fused` (or a list of them) with the winners and, of ``"int8"``, the bound.
+
+    ``threads`` (default: all cores) never changes a bit, nor does what else is compared; at most about 200 MB are held beside
+    the arrays. Raises InputError for arrays and ConfigError for rules that do not fit.
     """
     pairs = [(probe, gallery)] if rules is None else list(rules)
     for pair in pairs:
         check_rules(*pair)
-    if precision not in ("auto", "float32"):
-        raise ConfigError(f"precision expects 'auto' or 'float32' in this version, got {precision!r}")
     for name, value, kind in (
-        ("pairing", pairing, Pairing), ("order", order, Order), ("select", select, Select), ("add", add, Add)
+        ("pairing", pairing, Pairing), ("order", order, Order), ("select", select, Select), ("add", add, Add),
+        ("precision", precision, Precision),
     ):
         if value not in get_args(kind):
             raise ConfigError(f"{name} expects one of {', '.join(get_args(kind))}, got {value!r}")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads expects at least 1, got {threads}")
-    p = _side(probe_templates, probe_weights, "probe")
-    g = _side(gallery_templates, gallery_weights, "gallery")
+    p = _side(probe_templates, probe_weights, "probe", unit)
+    g = _side(gallery_templates, gallery_weights, "gallery", unit)
     if p.templates.shape[1] != g.templates.shape[1] or p.templates.shape[3] != g.templates.shape[3]:
         raise InputError(
             f"both sides expect the same scales and template length, got {p.templates.shape} and {g.templates.shape}"
         )
     if out is not None and (out.shape != (len(p), len(g)) or out.dtype != np.float32 or rules is not None):
         raise InputError(f"out expects a float32 array of shape {(len(p), len(g))} and a single rule pair")
-    results = fuse_sides(p, g, pairs, pairing=pairing, order=order, select=select, add=add, threads=threads)
+    if out is not None and detail:
+        raise ConfigError("out receives scores alone; with detail=True they are in the result")
+    try:
+        if select == "best":
+            p = replace(p, weights=best_hypothesis(p, g, threads=threads or os.cpu_count() or 1).keep(p))
+        plan = _plan(p, g, pairing, order, add, threads, precision=precision)
+        if detail:
+            results = [_fused(p, g, pair, plan) for pair in pairs]
+        else:
+            results = [Fused(scores) for scores in _fuse_all(p, g, pairs, plan)]
+    except NotFiniteError:
+        _name_broken(("probe", p), ("gallery", g))
+        raise
     if rules is not None:
-        return results
+        return results if detail else [found.scores for found in results]
     if out is None:
-        return results[0]
-    out[...] = results[0]
+        return results[0] if detail else results[0].scores
+    out[...] = results[0].scores
     return out
+
+
+def _name_broken(*sides: tuple[str, Side]) -> None:
+    for name, side in sides:
+        for entry in range(len(side)):
+            broken = ~np.isfinite(side.templates[entry]).all(axis=-1) & (side.weights[entry] > 0)
+            if broken.any():
+                scale, index = (int(v[0]) for v in np.nonzero(broken))
+                raise InputError(
+                    f"{name}_templates[{entry}, {scale}, {index}] is not finite; give it weight 0 to mark it absent"
+                )
 
 
 def fuse_sides(
@@ -146,8 +187,7 @@ def fuse_sides(
     more than ``limit`` bytes lies in a mapped file."""
     if select == "best":
         p = replace(p, weights=best_hypothesis(p, g, block).keep(p, limit))
-    plan = _Plan(pairing, order, _is_mean(p, add), _is_mean(g, add), threads or os.cpu_count() or 1, block, limit)
-    return [_fuse(p, g, a, b, plan) for a, b in rules]
+    return _fuse_all(p, g, rules, _plan(p, g, pairing, order, add, threads, block=block, limit=limit))
 
 
 def fuse_portraits(
@@ -181,6 +221,23 @@ class _Plan:
     threads: int
     block: int
     limit: int
+    engine: Engine = field(default_factory=Exact)
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"float32": Exact, "screened": Screened, "int8": Rounded}
+
+
+def _plan(
+    p: Side, g: Side, pairing: Pairing, order: Order, add: Add, threads: int | None, *, block: int = BLOCK,
+    limit: int = sys.maxsize, precision: Precision = "float32",
+) -> _Plan:
+    if precision == "auto":
+        precision = quickest(p, g, order)
+    engine: Engine = ENGINES[precision]()
+    if not isinstance(engine, Exact) and not bytes_are_exact():
+        raise ConfigError(f"precision={precision!r}: this processor's products of bytes saturate; use 'float32'")
+    means = _is_mean(p, add), _is_mean(g, add)
+    return _Plan(pairing, order, *means, threads or os.cpu_count() or 1, block, limit, engine)
 
 
 def missing_scores(probes: int, entries: int, limit: int) -> Scores:
@@ -190,20 +247,70 @@ def missing_scores(probes: int, entries: int, limit: int) -> Scores:
     return out
 
 
-def _fuse(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan) -> Scores:
+def _fuse(
+    p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan, met: NDArray[np.int64] | None = None
+) -> Scores:
     out = missing_scores(len(p), len(g), plan.limit)
     if probe == "T_concat":
         _concat(p.added(per_scale=True, limit=plan.block), g.added(per_scale=True, limit=plan.block), out)
     elif plan.pairing == "same_scale" and "T_add" in (probe, gallery):
         _mean_over_scales(p, g, probe, gallery, replace(plan, pairing="all"), out)
+    elif plan.order == "gallery_first":
+        _reduce(p, g, probe, gallery, plan.mean_p, plan.mean_g, plan, out, met)
     else:
-        p = p.added(per_scale=False, limit=plan.block) if probe == "T_add" else p
-        g = g.added(per_scale=False, limit=plan.block) if gallery == "T_add" else g
-        if plan.order == "gallery_first":
-            _reduce(p, g, probe, gallery, plan.mean_p, plan.mean_g, plan, out)
-        else:
-            _reduce(g, p, gallery, probe, plan.mean_g, plan.mean_p, plan, out.T)
+        _reduce(g, p, gallery, probe, plan.mean_g, plan.mean_p, plan, out.T, met)
     return out
+
+
+def _reduce(
+    a: Side, b: Side, outer: Rule, inner: Rule, mean_a: bool, mean_b: bool, plan: _Plan, out: Scores,
+    met: NDArray[np.int64] | None,
+) -> None:
+    """Outer rule over a's hypotheses of the inner rule over b's; what is linear is summed before it is compared."""
+    per_scale = plan.pairing == "same_scale"
+    if outer == "T_add":
+        a = a.added(limit=plan.block)
+    elif outer == "S_add" and inner != "S_max":
+        a = a.added(unit=True, per_scale=per_scale, limit=plan.block)
+    if inner == "T_add":
+        b = b.added(limit=plan.block)
+    elif inner == "S_add":
+        b = b.added(unit=True, mean=mean_b, per_scale=per_scale, limit=plan.block)
+    engine = plan.engine if inner == "S_max" else Exact()
+    task = Task(per_scale, plan.threads, plan.block, engine)
+    reduce_sides(a, b, task, [Outer(outer == "S_max", mean_a, out)], met)
+
+
+def _fuse_all(p: Side, g: Side, rules: Sequence[tuple[Rule, Rule]], plan: _Plan) -> list[Scores]:
+    """Every pair of rules; those that differ only in what becomes of the same maxima come from one pass."""
+    first = plan.order == "gallery_first"
+    a, b, mean = (p, g, plan.mean_p) if first else (g, p, plan.mean_g)
+    shared = {}
+    for pair in rules:
+        outer, inner = pair if first else pair[::-1]
+        if inner == "S_max" and outer != "T_add":
+            shared[pair] = outer == "S_max", missing_scores(len(p), len(g), plan.limit)
+    if shared:
+        outers = [Outer(maximum, mean, out if first else out.T) for maximum, out in shared.values()]
+        reduce_sides(a, b, Task(plan.pairing == "same_scale", plan.threads, plan.block, plan.engine), outers)
+    return [shared[pair][1] if pair in shared else _fuse(p, g, *pair, plan) for pair in rules]
+
+
+def _fused(p: Side, g: Side, rules: tuple[Rule, Rule], plan: _Plan) -> Fused:
+    """The scores and what is known beside them."""
+    first = plan.order == "gallery_first"
+    a, b, outer, inner, mean = (p, g, *rules, plan.mean_p) if first else (g, p, *rules[::-1], plan.mean_g)
+    summed = outer == "T_add"
+    if inner != "S_max" or (summed and plan.pairing == "same_scale"):
+        return Fused(_fuse(p, g, *rules, plan))
+    if isinstance(plan.engine, Rounded):
+        its = a.added(limit=plan.block) if summed else a
+        bound = error_bounds(its, b, total=outer == "S_add" and not mean, block=plan.block)
+        return Fused(_fuse(p, g, *rules, plan), None, bound if first else bound.T)
+    shape = (len(a), 1, 1) if summed else a.weights.shape
+    met = np.full((math.prod(shape), len(b)), -1, np.int64)
+    scores = _fuse(p, g, *rules, plan, met)
+    return Fused(scores, np.where(met >= 0, met - b.starts[:-1], -1).reshape(*shape, len(b)))
 
 
 def _mean_over_scales(p: Side, g: Side, probe: Rule, gallery: Rule, plan: _Plan, out: Scores) -> None:
@@ -225,61 +332,6 @@ def _is_mean(side: Side, add: Add) -> bool:
         return add == "mean"
     totals = side.totals()
     return len(np.unique(totals[totals > 0])) > 1
-
-
-@dataclass(frozen=True)
-class _Block:
-    """A block of a side's rows and the entries that it touches: ``first`` .. ``first`` + G, bounded by ``cuts`` (G + 1,)."""
-
-    rows: Rows
-    weights: Weights
-    scales: NDArray[np.int64]
-    first: int
-    cuts: NDArray[np.int64]
-    begun: bool
-    unfinished: bool
-
-    def __len__(self) -> int:
-        return len(self.cuts) - 1
-
-
-def _blocks(side: Side, size: int) -> Iterator[_Block]:
-    starts, step = side.starts, side.step(size)
-    for start in range(0, int(starts[-1]), step):
-        stop = min(start + step, int(starts[-1]))
-        first = int(np.searchsorted(starts, start, "right")) - 1
-        last = int(np.searchsorted(starts, stop, "left"))
-        cuts = np.clip(starts[first : last + 1], start, stop) - start
-        yield _Block(*side.rows(start, stop), first, cuts, bool(starts[first] < start), bool(starts[last] > stop))
-
-
-def _reduce(
-    a: Side, b: Side, outer: Rule, inner: Rule, mean_a: bool, mean_b: bool, plan: _Plan, out: Scores
-) -> None:
-    """Outer rule over a's hypotheses of the inner rule over b's, block by block, into ``out`` (A, B)."""
-    rule = (plan.pairing == "same_scale", inner == "S_max", outer == "S_max", mean_b, mean_a)
-    carried, carry = np.zeros((len(b), 3)), np.zeros((len(b), 3))
-    with ThreadPoolExecutor(plan.threads) as pool:
-        for block in _blocks(a, plan.block):
-            inner_state = np.zeros((len(block.rows), 3))
-            for other in _blocks(b, plan.block):
-                columns = slice(other.first, other.first + len(other))
-
-                def job(
-                    thread: int, block: _Block = block, other: _Block = other, columns: slice = columns,
-                    carried: Weights = carried, carry: Weights = carry, state: Weights = inner_state,
-                ) -> None:
-                    for k in range(thread, len(block), plan.threads):
-                        here = slice(int(block.cuts[k]), int(block.cuts[k + 1]))
-                        kernels.reduce_rows(
-                            block.rows[here], block.weights[here], block.scales[here], other.rows, other.weights,
-                            other.scales, other.cuts, (block.begun and k == 0, other.begun),
-                            (block.unfinished and k == len(block) - 1, other.unfinished), rule, state[here],
-                            carried[columns], carry[columns], out[block.first + k, columns],
-                        )
-
-                list(pool.map(job, range(plan.threads)))
-            carried, carry = carry, carried
 
 
 def _concat(p: Side, g: Side, out: Scores) -> None:

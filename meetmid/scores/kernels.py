@@ -1,8 +1,7 @@
-"""The compiled inner loops of fusion.
+"""The compiled inner loops of fusion, beside the matrix products of :mod:`meetmid.scores.products`.
 
-Every similarity is one dot product accumulated over the template in an order that depends on nothing but its length: 4 x 4
-tiles of padded rows share their loads, never their sums. Block sizes, threads and neighbours therefore cannot change a bit.
-All kernels release the GIL; threads are the caller's business.
+All kernels release the GIL; threads are the caller's business. Sums run in float64 in an order that depends on nothing but what
+is summed, so block sizes, threads and neighbours cannot change a bit.
 """
 
 from __future__ import annotations
@@ -11,167 +10,127 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-TILE = 4
-LANES = 16
-
 Rows = NDArray[np.float32]
 Weights = NDArray[np.float64]
+Positions = NDArray[np.int64]
 
-_dot = {"fastmath": {"reassoc", "contract", "nsz"}, "cache": True, "nogil": True}
+FINITE = np.finfo(np.float64).max
+"""Compared with instead of asking isfinite, which fast mathematics may answer without looking."""
+
+SECTION = 32
+"""Rows whose largest product of bytes is compared first; most sections hold nothing that may win."""
+
 _strict = {"cache": True, "nogil": True}
+_loose = {"fastmath": {"reassoc", "contract", "nsz"}, "cache": True, "nogil": True}
+_finite = {"fastmath": {"nnan", "nsz"}, "cache": True, "nogil": True}
 
 
-@numba.njit(**_strict)
-def unit_rows(templates: Rows, out: Rows) -> None:
-    """Write the rows of (n, D) at unit length into the zeroed, padded ``out``; a row of norm < 1e-12 stays zero."""
+@numba.njit(**_loose)
+def unit_rows(templates: Rows, means: Rows, scales: Positions, per_vector: bool, normalised: bool, out: Rows) -> int:
+    """Write rows (n, D) into ``out``, centred by ``means[scales[i]]`` (where there are any) and by their own mean (where
+    ``per_vector``), and brought to unit length (where ``normalised``; a row of norm < 1e-12 becomes zero). The first row that
+    is not finite, or -1."""
+    length, broken = templates.shape[1], -1
     for i in range(templates.shape[0]):
-        total = 0.0
-        for k in range(templates.shape[1]):
-            total += float(templates[i, k]) ** 2
-        norm = np.sqrt(total)
-        if norm >= 1e-12:
-            for k in range(templates.shape[1]):
-                out[i, k] = np.float32(templates[i, k] / norm)
+        row, to = templates[i], out[i]
+        to[:] = row
+        if means.shape[0]:
+            mean = means[scales[i]]
+            for k in range(length):
+                to[k] -= mean[k]
+        if per_vector:
+            total = 0.0
+            for k in range(length):
+                total += to[k]
+            own = np.float32(total / length)
+            for k in range(length):
+                to[k] -= own
+        square = 0.0
+        for k in range(length):
+            square += np.float64(to[k]) * np.float64(to[k])
+        if broken < 0 and not square <= FINITE:
+            broken = i
+        if normalised:
+            norm = np.sqrt(square)
+            factor = 1.0 / norm if norm >= 1e-12 else 0.0
+            for k in range(length):
+                to[k] = np.float32(to[k] * factor)
+    return broken
+
+
+@numba.njit(**_loose)
+def first_broken(rows: Rows) -> int:
+    """The first of the rows (n, D) that is not finite, or -1."""
+    for i in range(rows.shape[0]):
+        square = 0.0
+        for k in range(rows.shape[1]):
+            square += np.float64(rows[i, k]) * np.float64(rows[i, k])
+        if not square <= FINITE:
+            return i
+    return -1
 
 
 @numba.njit(**_strict)
-def weighted_sum(templates: Rows, weights: Weights, total: Weights) -> None:
-    """Add the rows of (n, D) by their weights to ``total`` (D,); rows of weight 0 are never read."""
-    for i in range(templates.shape[0]):
-        if weights[i] > 0:
-            for k in range(templates.shape[1]):
-                total[k] += weights[i] * templates[i, k]
+def weighted_sums(rows: Rows, weights: Weights, groups: Positions, totals: Weights) -> None:
+    """Add the rows (n, D) by their weights to ``totals[groups[i]]``."""
+    for i in range(rows.shape[0]):
+        total = totals[groups[i]]
+        for k in range(rows.shape[1]):
+            total[k] += weights[i] * rows[i, k]
 
 
-@numba.njit(**_dot)
-def _tile(a: Rows, i: int, b: Rows, j: int, out: Rows) -> None:
-    s00 = s01 = s02 = s03 = np.float32(0.0)
-    s10 = s11 = s12 = s13 = np.float32(0.0)
-    s20 = s21 = s22 = s23 = np.float32(0.0)
-    s30 = s31 = s32 = s33 = np.float32(0.0)
-    for k in range(a.shape[1]):
-        a0, a1, a2, a3 = a[i, k], a[i + 1, k], a[i + 2, k], a[i + 3, k]
-        b0, b1, b2, b3 = b[j, k], b[j + 1, k], b[j + 2, k], b[j + 3, k]
-        s00 += a0 * b0
-        s01 += a0 * b1
-        s02 += a0 * b2
-        s03 += a0 * b3
-        s10 += a1 * b0
-        s11 += a1 * b1
-        s12 += a1 * b2
-        s13 += a1 * b3
-        s20 += a2 * b0
-        s21 += a2 * b1
-        s22 += a2 * b2
-        s23 += a2 * b3
-        s30 += a3 * b0
-        s31 += a3 * b1
-        s32 += a3 * b2
-        s33 += a3 * b3
-    out[0, 0], out[0, 1], out[0, 2], out[0, 3] = s00, s01, s02, s03
-    out[1, 0], out[1, 1], out[1, 2], out[1, 3] = s10, s11, s12, s13
-    out[2, 0], out[2, 1], out[2, 2], out[2, 3] = s20, s21, s22, s23
-    out[3, 0], out[3, 1], out[3, 2], out[3, 3] = s30, s31, s32, s33
-
-
-@numba.njit(**_strict)
-def _absent(weights: Weights, start: int) -> bool:
-    """Whether a tile's four rows all have weight 0, so that nothing of it is ever read."""
-    absent: bool = weights[start] <= 0 and weights[start + 1] <= 0 and weights[start + 2] <= 0 and weights[start + 3] <= 0
-    return absent
-
-
-@numba.njit(**_strict)
-def reduce_rows(
-    a: Rows,
-    weight_a: Weights,
-    scale_a: NDArray[np.int64],
-    b: Rows,
-    weight_b: Weights,
-    scale_b: NDArray[np.int64],
-    cuts: NDArray[np.int64],
-    begun: tuple[bool, bool],
-    unfinished: tuple[bool, bool],
-    rule: tuple[bool, bool, bool, bool, bool],
-    inner: Weights,
-    carried: Weights,
-    carry: Weights,
-    out: Rows,
-) -> None:
-    """``out[g]`` = outer rule over rows i of one entry of (inner rule over rows j of entry g of a[i] . b[j]).
-
-    ``a`` (m, D) and ``b`` (n, D) are blocks of the two streams of unit rows, weights (m,) and (n,) 0 = absent, ``scale_*``
-    the rows' scales; ``cuts`` (G + 1,) bounds the entries of ``b``. ``begun`` tells whether the entry of ``a`` and the first
-    of ``b`` started in an earlier block, ``unfinished`` whether the entry of ``a`` and the last of ``b`` go on in the next;
-    what is known of them so far waits in ``inner`` (m, 3) and in ``carried`` and ``carry`` (G, 3), so that a cut never
-    changes a bit. ``rule``: same scale only, inner maximum, outer maximum, inner mean, outer mean. NaN where a side has no
-    row, or no common scale. Sums run in float64.
-    """
-    same_scale, inner_max, outer_max, inner_mean, outer_mean = rule
-    tile = np.empty((TILE, TILE), np.float32)
-    state = np.empty((TILE, 3), np.float64)
+@numba.njit(**_finite)
+def maxima(products: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows) -> None:
+    """``best[entry + g, column + i]`` = its maximum with products[j, i] over j in cuts[g] .. cuts[g + 1]."""
     for g in range(len(cuts) - 1):
-        going_on = unfinished[1] and g == len(cuts) - 2
-        resumed = begun[1] and g == 0
-        best, total, mass = -np.inf, 0.0, 0.0
-        if begun[0]:
-            best, total, mass = carried[g]
-        for i in range(0, a.shape[0], TILE):
-            if _absent(weight_a, i):
-                continue
-            if resumed:
-                state[:] = inner[i : i + TILE]
-            else:
-                state[:, 0], state[:, 1], state[:, 2] = -np.inf, 0.0, 0.0
-            for j in range(cuts[g], cuts[g + 1], TILE):
-                if _absent(weight_b, j):
-                    continue
-                _tile(a, i, b, j, tile)
-                for y in range(TILE):
-                    for x in range(TILE):
-                        w = weight_b[j + x]
-                        if w > 0 and (not same_scale or scale_a[i + y] == scale_b[j + x]):
-                            r = float(tile[y, x])
-                            state[y, 0] = max(state[y, 0], r)
-                            state[y, 1] += w * r
-                            state[y, 2] += w
-            if going_on:
-                inner[i : i + TILE] = state
-                continue
-            for y in range(TILE):
-                w = weight_a[i + y]
-                if w > 0 and state[y, 2] > 0:
-                    r = _reduced(state[y, 0], state[y, 1], state[y, 2], inner_max, inner_mean)
-                    best = max(best, r)
-                    total += w * r
-                    mass += w
-        if unfinished[0]:
-            carry[g, 0], carry[g, 1], carry[g, 2] = best, total, mass
-        elif not going_on:
-            out[g] = np.float32(_reduced(best, total, mass, outer_max, outer_mean) if mass > 0 else np.nan)
+        row = best[entry + g, column : column + width]
+        for j in range(cuts[g], cuts[g + 1]):
+            new = products[j]
+            for i in range(width):
+                row[i] = max(row[i], new[i])
+
+
+@numba.njit(**_finite)
+def nearest(
+    products: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows, offset: int, where: NDArray[np.int32]
+) -> None:
+    """As :func:`maxima`, and ``where`` = offset + j of the first that reaches it."""
+    for g in range(len(cuts) - 1):
+        row, its = best[entry + g, column : column + width], where[entry + g, column : column + width]
+        for j in range(cuts[g], cuts[g + 1]):
+            new = products[j]
+            for i in range(width):
+                if new[i] > row[i]:
+                    row[i] = new[i]
+                    its[i] = offset + j
 
 
 @numba.njit(**_strict)
-def _reduced(best: float, total: float, mass: float, maximum: bool, mean: bool) -> float:
-    result: float = best if maximum else (total / mass if mean else total)
-    return result
+def reduce_entries(
+    best: Rows, weights: Weights, cuts: Positions, first: int, last: int, maximum: bool, mean: bool,
+    begun: bool, unfinished: bool, carried: Weights, carry: Weights, out: Rows,
+) -> None:
+    """``out[k, g]`` = outer rule over the rows i in cuts[k] .. cuts[k + 1] of best[g, i], for g in first .. last.
 
-
-@numba.njit(**_strict)
-def row_maxima(a: Rows, b: Rows, weight_b: Weights, offset: int, best: Weights, where: NDArray[np.int64]) -> None:
-    """For every row of ``a`` (m, D), update ``best`` (m,) and ``where`` (m,) = offset + j with the largest similarity to any
-    row j of ``b`` (n, D) that has weight; ties keep the first."""
-    tile = np.empty((TILE, TILE), np.float32)
-    for i in range(0, a.shape[0], TILE):
-        for j in range(0, b.shape[0], TILE):
-            if _absent(weight_b, j):
-                continue
-            _tile(a, i, b, j, tile)
-            for y in range(TILE):
-                for x in range(TILE):
-                    if weight_b[j + x] > 0 and tile[y, x] > best[i + y]:
-                        best[i + y] = tile[y, x]
-                        where[i + y] = offset + j + x
+    ``best`` (G, m) is -inf where a row meets nothing of an entry; NaN where every row does. ``begun`` and ``unfinished`` tell
+    whether the first entry of rows started in an earlier block and whether the last one goes on in the next: what is known of
+    them waits in ``carried`` and ``carry`` (G, 3).
+    """
+    for g in range(first, last):
+        for k in range(len(cuts) - 1):
+            top, total, mass = -np.inf, 0.0, 0.0
+            if begun and k == 0:
+                top, total, mass = carried[g]
+            for i in range(cuts[k], cuts[k + 1]):
+                r = float(best[g, i])
+                if r > -np.inf:
+                    top = max(top, r)
+                    total += weights[i] * r
+                    mass += weights[i]
+            if unfinished and k == len(cuts) - 2:
+                carry[g, 0], carry[g, 1], carry[g, 2] = top, total, mass
+            elif mass > 0:
+                out[k, g] = np.float32(top if maximum else (total / mass if mean else total))
 
 
 @numba.njit(**_strict)
@@ -197,3 +156,112 @@ def concat_pairs(
                 out[p, g] = np.float32(0.0)
             else:
                 out[p, g] = np.float32(dot / np.sqrt(norm_a * norm_b))
+
+
+@numba.njit(**_loose)
+def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows, error: Weights, norm: Weights) -> None:
+    """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; what that leaves of each
+    row has the norm ``error`` (n,), what it makes of it the norm ``norm`` (n,)."""
+    for i in range(rows.shape[0]):
+        row, to = rows[i], out[i]
+        largest = np.float32(0.0)
+        for k in range(rows.shape[1]):
+            largest = max(largest, abs(row[k]))
+        step = largest / np.float32(levels)
+        inverse = np.float32(1.0) / step if step > np.float32(1e-30) else np.float32(0.0)
+        scale[i] = step if step > np.float32(1e-30) else np.float32(0.0)
+        left, made = 0.0, 0.0
+        for k in range(rows.shape[1]):
+            level = np.int32(row[k] * inverse + np.float32(levels + 0.5)) - np.int32(levels)
+            to[k] = level + zero
+            value = np.float64(scale[i]) * np.float64(level)
+            rest = np.float64(row[k]) - value
+            left += rest * rest
+            made += value * value
+        error[i], norm[i] = np.sqrt(left), np.sqrt(made)
+
+
+@numba.njit(**_finite)
+def byte_maxima(
+    products: NDArray[np.int32], scale: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows
+) -> None:
+    """As :func:`maxima`, of the products (n, w) of quantised rows times the inner rows' ``scale`` (n,)."""
+    for g in range(len(cuts) - 1):
+        row = best[entry + g, column : column + width]
+        for j in range(cuts[g], cuts[g + 1]):
+            new, step = products[j], scale[j]
+            for i in range(width):
+                row[i] = max(row[i], np.float32(new[i]) * step)
+
+
+@numba.njit(**_finite)
+def _section_maxima(products: NDArray[np.int32], scale: Rows, first: int, last: int, width: int, tops: Rows) -> None:
+    """``tops[b]`` = the maxima of the b-th :data:`SECTION` rows from ``first`` to ``last``."""
+    for b in range(-(-(last - first) // SECTION)):
+        row = tops[b]
+        row[:width] = -np.inf
+        for j in range(first + b * SECTION, min(first + (b + 1) * SECTION, last)):
+            new, step = products[j], scale[j]
+            for i in range(width):
+                row[i] = max(row[i], np.float32(new[i]) * step)
+
+
+@numba.njit(**_loose)
+def _dot(a: Rows, b: Rows) -> float:
+    total = 0.0
+    for k in range(a.shape[0]):
+        total += np.float64(a[k]) * np.float64(b[k])
+    return total
+
+
+@numba.njit(**_strict)
+def screened_maxima(
+    products: NDArray[np.int32], rows: Rows, scale: Rows, error: Weights, longest: float, tile: Rows, tile_scale: Rows,
+    tile_error: Weights, tile_norm: Weights, cuts: Positions, entry: int, column: int, width: int, best: Weights, offset: int,
+    where: NDArray[np.int32],
+) -> int:
+    """As :func:`nearest`, in float64, of the exact inner products, of which only those that may be the largest are taken.
+
+    With p = p' + dp and g = g' + dg the quantised rows and what is left of them, p . g = p' . g' + p' . dg + dp . g, so that by
+    Cauchy and Schwarz |p . g - p' . g'| <= |p'| |dg| + |dp| |g|: a row g whose p' . g' falls below the largest known product by
+    more cannot win; no |g| is above ``longest``. Returns how many products were taken exactly.
+    """
+    taken, sections = 0, -(-products.shape[0] // SECTION)
+    tops, errors = np.empty((sections, width), np.float32), np.empty(sections, np.float32)
+    steps, slack = np.maximum(tile_scale[:width], np.float32(1e-30)), np.empty(width, np.float64)
+    least, reach = np.empty(width, np.float32), np.empty(width, np.float32)
+    for i in range(width):
+        slack[i] = tile_error[i] * longest + 2e-6 * max(1.0, longest * tile_norm[i])  # the latter for float32's rounding
+        reach[i] = np.float32(tile_norm[i] / steps[i])
+    for g in range(len(cuts) - 1):
+        first, last = cuts[g], cuts[g + 1]
+        if first == last:
+            continue
+        row, its = best[entry + g, column : column + width], where[entry + g, column : column + width]
+        _section_maxima(products, scale, first, last, width, tops)
+        count = -(-(last - first) // SECTION)
+        for b in range(count):
+            errors[b] = np.float32(np.max(error[first + b * SECTION : min(first + (b + 1) * SECTION, last)]))
+        for i in range(width):
+            top = np.argmax(tops[:count, i])
+            j = first + top * SECTION
+            while np.float32(products[j, i]) * scale[j] < tops[top, i]:
+                j += 1
+            value = _dot(tile[i], rows[j])
+            taken += 1
+            if value > row[i] or (value == row[i] and offset + j < its[i]):
+                row[i], its[i] = value, offset + j
+            least[i] = np.float32((row[i] - slack[i]) / steps[i]) if tile_norm[i] > 0 else np.inf  # a zero row's are all 0
+        for b in range(count):
+            begin = first + b * SECTION
+            for i in range(width):
+                if tops[b, i] + reach[i] * errors[b] < least[i]:
+                    continue
+                for j in range(begin, min(begin + SECTION, last)):
+                    if np.float32(products[j, i]) * scale[j] + reach[i] * errors[b] >= least[i] and offset + j != its[i]:
+                        value = _dot(tile[i], rows[j])
+                        taken += 1
+                        if value > row[i] or (value == row[i] and offset + j < its[i]):
+                            row[i], its[i] = value, offset + j
+                            least[i] = np.float32((value - slack[i]) / steps[i])
+    return taken

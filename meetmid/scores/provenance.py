@@ -31,9 +31,9 @@ class Provenance:
 
 def _flat(side: Side) -> tuple[Vectors, Vectors, NDArray[np.int64], NDArray[np.int64]]:
     """Present hypotheses of a one-entry side: templates (A, D), weights (A,), scales (A,), slots (A,)."""
-    _, scales, count = side.weights.shape
+    count = side.weights.shape[2]
     picture, scale, hypothesis = np.nonzero(side.weights > 0)
-    rows = [side.centred(k, 0, scales * count).astype(np.float64) for k in range(len(side.weights))]
+    rows = [side.centred(k).astype(np.float64) for k in range(len(side.weights))]
     templates = np.array([rows[k][s * count + h] for k, s, h in zip(picture, scale, hypothesis, strict=True)])
     return templates, side.weights[picture, scale, hypothesis].astype(np.float64), scale, picture * count + hypothesis
 

@@ -1,7 +1,8 @@
-"""One side of a fusion: the hypotheses of its entries, centred on the fly and streamed to the kernels as rows."""
+"""One side of a fusion: the hypotheses of its entries, centred on the fly and read as a stream of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -14,7 +15,31 @@ from meetmid.templates.pool import allocate
 
 Templates = NDArray[Any]
 BLOCK = 64 * 2**20
-"""Bytes of rows held per side at a time; no bit depends on it."""
+"""Bytes of rows held at a time; no bit depends on it."""
+
+_NONE = np.zeros((0, 1), np.float32)
+
+
+class NotFiniteError(ValueError):
+    """A row that takes part is not finite."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Present rows of a side: their positions in its stream, weights and scales (n,), and the entries that they belong to,
+    ``first`` .. ``first`` + E, bounded by ``cuts`` (E + 1,). ``begun`` tells whether the first of them started in an earlier
+    block, ``unfinished`` whether the last one goes on in the next."""
+
+    index: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    scales: NDArray[np.int64]
+    first: int
+    cuts: NDArray[np.int64]
+    begun: bool
+    unfinished: bool
+
+    def __len__(self) -> int:
+        return len(self.cuts) - 1
 
 
 @dataclass(frozen=True)
@@ -22,10 +47,11 @@ class Side:
     """One side: templates of pictures (I, S, M, D), weights (I, S, M) with 0 = absent, grouped into entries.
 
     Entry e owns pictures first[e] .. first[e + 1]; their hypotheses are pooled. ``means`` (S, D) are subtracted on the
-    fly, or, with ``per_vector``, every template's own mean over its components (Pearson).
+    fly, or, with ``per_vector``, every template's own mean over its components (Pearson). ``normalised``: similarities are
+    those of the rows at unit length; otherwise of the rows as they are.
 
-    The kernels read a side as one stream of rows: picture by picture, scale by scale, hypothesis by hypothesis, every
-    picture padded to whole tiles. A block of the stream may begin and end anywhere, inside a picture too.
+    A side is read as one stream of rows: picture by picture, scale by scale, hypothesis by hypothesis. A block of the stream
+    may begin and end anywhere, inside a picture too.
     """
 
     templates: Templates
@@ -33,73 +59,111 @@ class Side:
     first: NDArray[np.int64]
     means: NDArray[np.float32] | None = None
     per_vector: bool = False
+    normalised: bool = True
 
     def __len__(self) -> int:
         return len(self.first) - 1
 
     @property
-    def stride(self) -> int:
+    def slots(self) -> int:
         """Rows of one picture in the stream."""
-        return _up(self.weights.shape[1] * self.weights.shape[2], kernels.TILE)
+        return int(self.weights.shape[1] * self.weights.shape[2])
+
+    @property
+    def length(self) -> int:
+        """Components of a template."""
+        return int(self.templates.shape[3])
 
     @property
     def starts(self) -> NDArray[np.int64]:
         """(E + 1,) the rows of entry e are starts[e] .. starts[e + 1]."""
-        starts: NDArray[np.int64] = np.asarray(self.first, np.int64) * self.stride
+        starts: NDArray[np.int64] = np.asarray(self.first, np.int64) * self.slots
         return starts
 
-    def step(self, block: int) -> int:
-        """How many rows fit in ``block`` bytes, in whole tiles."""
-        tile = 4 * kernels.TILE * _up(self.templates.shape[3], kernels.LANES)
-        return kernels.TILE * max(1, block // tile)
+    def blocks(self, rows: int, entries: int) -> Iterator[Block]:
+        """The stream in blocks of at most ``rows`` rows and ``entries`` entries; only an entry of more rows is cut."""
+        starts, start = self.starts, 0
+        while start < starts[-1]:
+            first = int(np.searchsorted(starts, start, "right")) - 1
+            stop = min(start + rows, int(starts[min(first + entries, len(self))]))
+            within = int(starts[np.searchsorted(starts, stop, "right") - 1])
+            stop = within if within > start else stop
+            last = int(np.searchsorted(starts, stop, "left"))
+            index, weights = self.present(start, stop)
+            cuts = np.searchsorted(index, np.clip(starts[first : last + 1], start, stop))
+            yield Block(
+                index, weights, self.scales(index), first, cuts, bool(starts[first] < start), bool(starts[last] > stop)
+            )
+            start = stop
 
-    def centred(self, picture: int, start: int, stop: int) -> NDArray[np.float32]:
-        """Centred templates start .. stop of one picture, scale by scale: (n, D)."""
-        _, scales, count, length = self.templates.shape
-        rows = np.asarray(self.templates[picture].reshape(scales * count, length)[start:stop], np.float32)
-        if self.means is not None:
-            rows = rows - self.means[np.arange(start, start + len(rows)) // count]
-        if self.per_vector:
-            rows = rows - rows.mean(axis=-1, keepdims=True, dtype=np.float64).astype(np.float32)
-        return rows
+    def present(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Positions in the stream, from start to stop, of the rows that are not absent, and their weights."""
+        low = start // self.slots
+        flat = np.asarray(self.weights[low : -(-stop // self.slots)]).reshape(-1)[start - low * self.slots :][: stop - start]
+        there = np.flatnonzero(flat > 0)
+        return there + start, flat[there].astype(np.float64)
 
-    def rows(self, start: int, stop: int) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
-        """Rows start .. stop of the stream: unit vectors (n, D up to 16), weights (n,) and scales (n,), -1 in the padding."""
-        _, scales, count, length = self.templates.shape
-        stop = min(stop, int(self.starts[-1]))
-        out = np.zeros((stop - start, _up(length, kernels.LANES)), np.float32)
-        weights, numbers = np.zeros(stop - start), np.full(stop - start, -1, np.int64)
-        for picture in range(start // self.stride, -(-stop // self.stride)):
-            base = picture * self.stride
-            low, high = max(start - base, 0), min(stop - base, scales * count)
-            if low < high:
-                here = slice(base + low - start, base + high - start)
-                kernels.unit_rows(self.centred(picture, low, high), out[here])
-                weights[here] = self.weights[picture].reshape(-1)[low:high]
-                numbers[here] = np.arange(low, high) // count
-        return out, weights, numbers
+    def scales(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The scales of rows."""
+        scales: NDArray[np.int64] = index // self.weights.shape[2] % self.weights.shape[1]
+        return scales
 
-    def added(self, per_scale: bool, limit: int) -> Side:
-        """T_add (eq. 4): the weighted sum over all hypotheses, or over those of each scale; mapped beyond ``limit`` bytes,
-        which also bounds the templates held at a time."""
-        _, scales, count, length = self.templates.shape
-        groups = scales if per_scale else 1
-        sums = np.asarray(allocate((len(self), groups, 1, length), limit))
-        present = np.zeros((len(self), groups, 1))
-        step = self.step(limit)
-        for entry, (start, stop) in enumerate(pairwise(self.first)):
-            totals = np.zeros((groups, length))
-            for picture in range(start, stop):
-                for scale in range(scales):
-                    weights = self.weights[picture, scale].astype(np.float64)
-                    group = scale if per_scale else 0
-                    present[entry, group, 0] += weights.sum()
-                    for low in range(0, count, step):
-                        high = min(low + step, count)
-                        rows = self.centred(picture, scale * count + low, scale * count + high)
-                        kernels.weighted_sum(rows, weights[low:high], totals[group])
-            sums[entry, :, 0] = totals
-        return Side(sums, (present > 0).astype(np.float64), np.arange(len(self) + 1))
+    def rows(
+        self, index: NDArray[np.int64], *, normalised: bool | None = None, checked: bool = True
+    ) -> NDArray[np.float32]:
+        """(n, D) float32 rows at these positions of the stream, centred and, where the side or the argument says so, at unit
+        length; a view of the templates where there is nothing to do, of which ``checked=False`` reads nothing. Raises
+        NotFiniteError."""
+        at_unit = self.normalised if normalised is None else normalised
+        taken = self._taken(index)
+        if at_unit or self.means is not None or self.per_vector:
+            out = np.empty(taken.shape, np.float32)
+            means = _NONE if self.means is None else np.ascontiguousarray(self.means, np.float32)
+            broken = kernels.unit_rows(taken, means, self.scales(index), self.per_vector, at_unit, out)
+        else:
+            out, broken = taken, kernels.first_broken(taken) if checked else -1
+        if broken >= 0:
+            raise NotFiniteError
+        return out
+
+    def _taken(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        contiguous = len(index) > 0 and int(index[-1] - index[0]) == len(index) - 1
+        if contiguous and self.templates.flags.c_contiguous:
+            rows = self.templates.reshape(-1, self.length)[index[0] : index[-1] + 1]
+        else:
+            picture, slot = np.divmod(index, self.slots)
+            rows = self.templates[picture, *np.divmod(slot, self.weights.shape[2])]
+        return np.ascontiguousarray(rows, np.float32)
+
+    def centred(self, picture: int) -> NDArray[np.float32]:
+        """Centred templates of one picture, absent ones too, scale by scale: (S M, D)."""
+        return self.rows(np.arange(picture * self.slots, (picture + 1) * self.slots), normalised=False)
+
+    def added(self, *, limit: int, per_scale: bool = False, unit: bool = False, mean: bool = True) -> Side:
+        """Weighted sums over all hypotheses, or over those of each scale: of the templates (T_add, eq. 4), whose similarities
+        are those of the sums at unit length; or, with ``unit``, of the templates at unit length (S_add), whose inner products
+        are the sums of the similarities, or with ``mean`` their means. Such a sum's weight is the total weight of its terms.
+        Mapped beyond ``limit`` bytes, which also bounds the templates held at a time."""
+        scales = self.weights.shape[1] if per_scale else 1
+        sums = np.asarray(allocate((len(self), scales, 1, self.length), limit))
+        masses = np.zeros((len(self), scales, 1))
+        rows = max(1, limit // (16 * self.length))
+        totals = np.zeros((1, self.length))
+        for block in self.blocks(rows, rows):
+            entry = np.repeat(np.arange(len(block)), np.diff(block.cuts))
+            group = entry * scales + (block.scales if per_scale else 0)
+            before, totals = totals, np.zeros((len(block) * scales, self.length))
+            if block.begun:
+                totals[:scales] = before[-scales:]
+            kernels.weighted_sums(self.rows(block.index, normalised=unit), block.weights, group, totals)
+            here = slice(block.first, block.first + len(block))
+            mass = masses[here].reshape(-1)
+            np.add.at(mass, group, block.weights)
+            masses[here] = mass.reshape(-1, scales, 1)
+            divisor = np.where(mass > 0, mass, 1.0)[:, None] if unit and mean else 1.0
+            sums[here, :, 0] = (totals / divisor).reshape(len(block), scales, -1)
+        weights = masses if unit else (masses > 0).astype(np.float64)
+        return Side(sums, weights, np.arange(len(self) + 1), normalised=not unit)
 
     def at_scale(self, scale: int) -> Side:
         """Only the hypotheses of one scale."""
@@ -122,7 +186,3 @@ class Side:
         """Total weight of every entry."""
         per_picture = self.weights.sum(axis=(1, 2), dtype=np.float64)
         return np.array([per_picture[a:b].sum() for a, b in pairwise(self.first)])
-
-
-def _up(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple

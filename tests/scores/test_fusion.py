@@ -238,7 +238,8 @@ def test_zero_templates_score_zero_and_absent_ones_are_never_read():
     ({"order": "none"}, ConfigError, "order expects"),
     ({"add": "none"}, ConfigError, "add expects"),
     ({"select": "none"}, ConfigError, "select expects"),
-    ({"precision": "int8"}, ConfigError, "precision expects"),
+    ({"precision": "int4"}, ConfigError, "precision expects"),
+    ({"out": np.zeros((4, 5), np.float32), "detail": True}, ConfigError, "out receives scores alone"),
     ({"threads": 0}, ConfigError, "threads expects"),
 ])
 def test_bad_arguments_are_named(change, error, message):
