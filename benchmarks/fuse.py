@@ -193,10 +193,10 @@ def slopes(folder: Path, rounds: int) -> None:
 
     base, rng = {"P": 4, "G": 4, "M": 16, "N": 4096}, np.random.default_rng(0)
     rows: list[dict[str, object]] = []
-    for what in base:
+    for what, smallest in base.items():
         points = []
         for factor in (1, 2, 5, 10, 20, 50, 100):
-            size = {**base, what: base[what] * factor}
+            size = {**base, what: smallest * factor}
             p = rng.standard_normal((size["P"], 1, size["M"], D), np.float32) / np.float32(D**0.5)
             g = rng.standard_normal((size["G"], 1, size["N"], D), np.float32) / np.float32(D**0.5)
             times = []

@@ -45,8 +45,8 @@ _HOME = {
     "Face": "faces.crops", "find_faces": "faces.finding",
     "degrade": "gallery.degrading", "degradation_paths": "gallery.paths", "Gallery": "gallery.store",
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",
-    "Explanation": "result", "MatchResult": "result", "Fused": "scores.fusion", "fuse": "scores.fusion", "Candidate": "scores.ranking",
-    "ReferenceMeans": "templates.centering",
+    "Explanation": "result", "MatchResult": "result", "Fused": "scores.fusion", "fuse": "scores.fusion",
+    "Candidate": "scores.ranking", "ReferenceMeans": "templates.centering",
 }
 
 __version__ = "0.1.0"

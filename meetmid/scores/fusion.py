@@ -38,7 +38,8 @@ class Fused:
     """``scores`` (P, G) float32. ``winners``, where the inner rule is S_max (and the precision not ``"int8"``): of every
     hypothesis of the outer side its most alike one of every entry of the inner side, the first of equal ones, as scale times N
     plus its number, -1 where nothing meets; (P, S, M, G) int64, or with ``order="probe_first"`` (G, S, N, P). ``bound`` (P, G)
-    float32: by how much ``"int8"`` may be off at most, else None."""
+    float32: by how much ``"int8"`` may be off at most; None for other precisions, for rules without an inner maximum, whose
+    products are float32, and for T_add averaged over scales."""
 
     scores: Scores
     winners: NDArray[np.int64] | None = None
@@ -186,7 +187,7 @@ def fuse_sides(
     """:func:`fuse` on sides whose arrays are known to be good; ``block`` bytes of rows are held per side, and a matrix of
     more than ``limit`` bytes lies in a mapped file."""
     if select == "best":
-        p = replace(p, weights=best_hypothesis(p, g, block).keep(p, limit))
+        p = replace(p, weights=best_hypothesis(p, g, block, threads or 1).keep(p, limit))
     return _fuse_all(p, g, rules, _plan(p, g, pairing, order, add, threads, block=block, limit=limit))
 
 

@@ -8,9 +8,11 @@ S_max over the gallery, then S_add over the probe is the late interaction of mul
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -25,6 +27,9 @@ Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
 ROWS, BYTES = 1536, 4 * 2**20
 """Rows of the inner side in one product, and bytes of them, at most."""
+
+SMALL = 2**18
+"""Similarities that are reduced faster than another thread wakes up."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,27 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
         entry += 1
 
 
+def _share(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], None]]) -> None:
+    """Do all jobs, this thread too; the first error is raised when all have ended."""
+    waiting = deque(jobs)
+
+    def work() -> None:
+        while waiting:
+            try:
+                job = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            job()
+
+    helpers = [pool.submit(work) for _ in range(min(threads, len(waiting)) - 1)]
+    try:
+        work()
+    finally:
+        wait(helpers)
+    for helper in helpers:
+        helper.result()
+
+
 def _fill(
     pool: ThreadPoolExecutor, b: Side, other: Block, group: _Group, task: Task, best: NDArray[Any],
     where: NDArray[np.int32] | None,
@@ -205,7 +231,7 @@ def _fill(
             with lock:
                 _merge(best[piece.entry], None if where is None else where[piece.entry], values[0], places)
 
-    list(pool.map(job, *zip(*[(piece, part) for piece in pieces for part in range(parts)], strict=True)) if pieces else ())
+    _share(pool, task.threads, [partial(job, piece, part) for piece in pieces for part in range(parts)])
     if where is not None and group.scale >= 0:
         its = where[:, columns]
         where[:, columns] = np.where(its >= 0, chosen[its] if len(chosen) else -1, -1)
@@ -226,7 +252,7 @@ def _reduce(
 ) -> None:
     best, block = found.best, found.block
     scores = outer.scores[block.first : block.first + len(block), found.first : found.first + len(best)]
-    step = max(1, -(-len(best) // threads))
+    step = max(1, -(-len(best) // threads), SMALL // max(1, best.shape[1]))
 
     def job(first: int) -> None:
         kernels.reduce_entries(
@@ -234,4 +260,4 @@ def _reduce(
             block.begun, block.unfinished, carried, carry, scores,
         )
 
-    list(pool.map(job, range(0, len(best), step)))
+    _share(pool, threads, [partial(job, first) for first in range(0, len(best), step)])
