@@ -2,7 +2,7 @@
 
     python benchmarks/models.py [--parts gallery pair enlarged pipeline] [--sizes 24 16]
 
-gallery: LFW-style pairs, and the time per face beside the Apache-2.0 teacher's, interleaved, one thread, the same
+gallery: LFW-style pairs, and the time per batch beside the Apache-2.0 teacher's, interleaved, one thread, the same
 onnxruntime. pair: closed-set rank-1 of probes that two simulated cameras caught, by plain cosines of bicubically enlarged
 pictures: the pair, its gallery network on both sides, each permissive teacher on both sides. enlarged: PSNR of the shipped
 super-resolvers, CARN-M and the bicubic filter on degraded portraits, and rank-1 of every matcher beside the pictures with and
@@ -48,7 +48,7 @@ def teacher(name: str) -> ModelCard:
 
 
 def milliseconds(cards: list[ModelCard], repeats: int) -> list[float]:
-    """Median time per face of each network, one face at a time, interleaved."""
+    """Median time of each network per batch (one face, padded to 8), interleaved."""
     networks = [Network(card, device="cpu", threads=1) for card in cards]
     found: list[list[float]] = [[] for _ in cards]
     pictures = [np.random.default_rng(0).random((1, *card.contract.size, 3), np.float32) for card in cards]
@@ -126,7 +126,7 @@ def gallery_part(bench: Bench, repeats: int) -> None:
         found = pair_accuracy(data_folder(), TEMPLATES[card.contract.alignment], card.contract.size, network.run)[0]
         bench.row("LFW pairs", card.name, 0, found.right, found.n, found.interval)
     for card, time_ in zip(cards, milliseconds(cards, repeats), strict=True):
-        bench.tell({"what": "milliseconds per face, one thread", "system": card.name, "k": round(time_, 3), "n": repeats})
+        bench.tell({"what": "milliseconds per batch of 8, one thread", "system": card.name, "k": round(time_, 3), "n": repeats})
 
 
 def enlarged_part(bench: Bench) -> None:
