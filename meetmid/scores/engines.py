@@ -105,7 +105,7 @@ class Rounded:
 
     def scaled(self, best: NDArray[Any], tile: Any, column: int, width: int) -> None:
         """Multiply by the columns' steps."""
-        best[:, column : column + width] *= tile.bytes.scale[:width]
+        best[:, column : column + width] *= np.maximum(tile.bytes.scale[:width], np.float32(1e-30))  # -inf stays where it is
 
 
 Engine = Exact | Screened | Rounded

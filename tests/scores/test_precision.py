@@ -233,6 +233,18 @@ def test_the_gain_of_bytes_is_measured_once_and_kept(monkeypatch: pytest.MonkeyP
     screening.bytes_gain.cache_clear()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("precision", ["float32", "screened", "int8"])
+def test_zero_probes_score_zero_and_nothing_against_absent_portraits(precision: str) -> None:
+    p, g = alike(9)
+    p[1], weights = 0, np.ones(g.shape[:3])
+    weights[2] = 0
+    found = fuse(p, g, precision=precision, gallery_weights=weights)
+    assert (found[1, [0, 1, 3]] == 0).all()
+    assert np.isnan(found[:, 2]).all()
+    assert not np.isnan(found[:, [0, 1, 3]]).any()
+
+
 def test_rules_of_the_same_maxima_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     p, g = alike(7)
     calls = []
