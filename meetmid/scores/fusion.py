@@ -149,9 +149,9 @@ def fuse(
             results = [_fused(p, g, pair, plan) for pair in pairs]
         else:
             results = [Fused(scores) for scores in _fuse_all(p, g, pairs, plan)]
-    except NotFiniteError:
+    except NotFiniteError as error:
         _name_broken(("probe", p), ("gallery", g))
-        raise
+        raise InputError("a similarity is beyond float32: unit=True expects templates of unit length") from error
     if rules is not None:
         return results if detail else [found.scores for found in results]
     if out is None:

@@ -194,6 +194,12 @@ def test_what_is_not_finite_is_named_by_every_way(precision: str, are_unit: bool
             fuse(broken, p, precision=precision, unit=are_unit)
 
 
+def test_templates_that_are_not_of_unit_length_though_said_so_are_refused_where_they_overflow() -> None:
+    p, g = alike(1)
+    with pytest.raises(fusion.InputError, match="unit=True expects templates of unit length"):
+        fuse(p * np.float32(1e25), g * np.float32(1e25), unit=True)
+
+
 def test_auto_is_float32_for_small_sides_and_the_faster_for_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     p, g = alike(4)
     assert np.array_equal(fuse(p, g), fuse(p, g, precision="float32"))
