@@ -15,7 +15,7 @@ from meetmid.faces.finding import Hint
 from meetmid.gallery.hypotheses import GalleryLayout
 from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
-from meetmid.intake import Intake, Taken
+from meetmid.intake import Intake, Taken, count
 from meetmid.probes.hallucination import MIN_SIDE, working_size
 from meetmid.probes.hypotheses import probe_slots, scale_labels
 from meetmid.runtime.progress import Progress, ProgressCallback
@@ -66,8 +66,14 @@ class Comparison:
 
     def enroll(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Gallery:
         """Templates of every portrait."""
+        return self.enrolled(side, faces, Progress(callback, "gallery", count(side)))
+
+    def enrolled(
+        self, side: Sequence[Entry], faces: Hint | None, progress: Progress, sources: tuple[str, ...] = ()
+    ) -> Gallery:
+        """Templates of every portrait, one step of ``progress`` each; ``sources`` as in :class:`Gallery`."""
         layout = self.layout()
-        gallery = self._gallery(self.intake.portraits(side, faces, layout, callback), layout)
+        gallery = replace(self._gallery(self.intake.portraits(side, faces, layout, progress), layout), sources=sources)
         return gallery if self.config.keep_crops else replace(gallery, crops=None)
 
     def runs(self, gallery: Any, faces: Hint | None, probes: Taken, callback: ProgressCallback | None) -> Iterator[Run]:
@@ -84,7 +90,7 @@ class Comparison:
         shapes = [probes.shape(entry) for entry in range(len(probes.ids))]
         distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
         layout = GalleryLayout.of(self.config, distinct[0])
-        met = self._gallery(self.intake.portraits(side, faces, layout, callback), layout)
+        met = self._gallery(self.intake.portraits(side, faces, layout, Progress(callback, "gallery", count(side))), layout)
         for number, shape in enumerate(distinct):
             if number:
                 met = met.emptied()  # one gallery is held at a time

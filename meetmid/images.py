@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from collections.abc import Iterable, Mapping, Set
@@ -52,6 +53,25 @@ def describe(source: Source) -> str:
     if isinstance(source, np.ndarray):
         return f"array {source.shape} {source.dtype}"
     return f"PIL image {getattr(source, 'size', '')}"
+
+
+def digest(source: Source) -> bytes:
+    """32 bytes that change with the picture that a source gives: of a file its content, of one that cannot be read its name."""
+    made = hashlib.sha256()
+    if isinstance(source, str | os.PathLike):
+        try:
+            made.update(Path(source).read_bytes())
+        except OSError:
+            made.update(b"unreadable " + os.fsencode(source))
+    elif isinstance(source, bytes):
+        made.update(source)
+    else:
+        try:
+            array = np.ascontiguousarray(source)
+        except Exception as error:  # Pillow raises what its decoders raise
+            array = np.frombuffer(f"unreadable {error}".encode(), np.uint8)
+        made.update(f"{array.shape} {array.dtype} {getattr(source, 'mode', '')}".encode() + array.tobytes())
+    return made.digest()
 
 
 def load(source: Source, *, color: Color = "rgb", most: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -76,13 +76,10 @@ class Intake:
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
-        return self._take(side, faces, probe_slots(self.config), self.extract_probe, Progress(callback, "probe", _count(side)))
+        return self._take(side, faces, probe_slots(self.config), self.extract_probe, Progress(callback, "probe", count(side)))
 
-    def portraits(
-        self, side: Sequence[Entry], faces: Hint | None, layout: GalleryLayout, callback: ProgressCallback | None
-    ) -> Taken:
+    def portraits(self, side: Sequence[Entry], faces: Hint | None, layout: GalleryLayout, progress: Progress) -> Taken:
         """The gallery side."""
-        progress = Progress(callback, "gallery", _count(side))
         return self._take(side, faces, layout.slots, self._extractor(layout), progress)
 
     def again(
@@ -165,7 +162,8 @@ class Intake:
                 yield error
 
 
-def _count(side: Sequence[Entry]) -> int:
+def count(side: Sequence[Entry]) -> int:
+    """Pictures of a side."""
     return sum(len(entry.sources) for entry in side)
 
 

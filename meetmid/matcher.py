@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig, advised, configured, preset
+from meetmid.enrolment import enroll_into
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
@@ -20,7 +21,7 @@ from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.images import entries
-from meetmid.intake import Intake, Taken
+from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
 from meetmid.plan import Plan, make_plan
 from meetmid.probes.hallucination import Hallucinator
@@ -28,12 +29,13 @@ from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_lab
 from meetmid.resize import to_uint8
 from meetmid.result import MatchResult, made_with
 from meetmid.runtime.cards import ModelCard
-from meetmid.runtime.progress import Clock, ProgressCallback
+from meetmid.runtime.progress import Clock, Progress, ProgressCallback
 from meetmid.runtime.registry import get_model
 from meetmid.runtime.sessions import Network
 from meetmid.scores.ranking import Candidate
 from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.extraction import TemplateNetwork
+from meetmid.templates.stored import Stored
 
 GIB = 2**30
 MIN_MEMORY = 128 * 2**20
@@ -146,19 +148,22 @@ class Matcher:
         progress: ProgressCallback | None = None,
         *,
         faces: Hint | None = None,
+        stored: Stored = "float32",
+        key: str | os.PathLike[str] | None = None,
     ) -> Gallery:
         """Templates of every portrait, kept for any number of matches.
 
         ``images`` a side (:func:`meetmid.images.entries`), ``ids`` its names, ``faces`` per picture as in :meth:`match`.
-        With ``path`` the gallery is saved there. A portrait that fails is recorded in ``status`` (``errors="raise"``
-        raises InputError instead).
+        With ``path`` the gallery is written there while it is made, ``stored`` and encrypted with ``key`` as in
+        :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. A portrait that fails is recorded
+        in ``status`` (``errors="raise"`` raises InputError instead).
         """
         side = entries(images, ids=ids, what="gallery")
-        gallery = self.comparison.enroll(side, faces, progress or self._progress)
+        callback = progress or self._progress
         if path is None:
-            return gallery
-        gallery.save(path)
-        return Gallery.open(path)
+            return self.comparison.enroll(side, faces, callback)
+        enroll_into(path, self.comparison, side, faces, callback, stored=stored, key=key)
+        return Gallery.open(path, key=key, verify=False)
 
     def match(
         self, probe: Any, gallery: Any, *, faces: Hint | None = None, progress: ProgressCallback | None = None
@@ -237,7 +242,9 @@ class Matcher:
         hints, compare = hints_of_sides(faces), self.comparison
         layout = compare.layout()
         probe = compare.intake.probes(entries(probes, what="probes"), hints["probe"], self._progress)
-        gallery = compare.intake.portraits(entries(portraits, what="portraits"), hints["gallery"], layout, self._progress)
+        side = entries(portraits, what="portraits")
+        progress = Progress(self._progress, "gallery", count(side))
+        gallery = compare.intake.portraits(side, hints["gallery"], layout, progress)
         conditions = {
             "normalize": self.config.normalize, "flip": self.config.flip, "crop": self.config.crop,
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),

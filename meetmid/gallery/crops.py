@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -18,8 +19,8 @@ class CropStore:
 
     def __init__(self) -> None:
         self._file: Any = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, prefix="meetmid-")  # noqa: SIM115
-        self._packed: NDArray[np.uint8] | None = None
-        self._spans: list[tuple[int, int]] = []
+        self._packed: tuple[NDArray[np.uint8], ...] = ()
+        self._spans: list[tuple[int, int, int]] = []  # which packed array, start, length
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -39,13 +40,13 @@ class CropStore:
         with self._lock:
             start = self._file.seek(0, 2)
             self._file.write(code)
-            self._spans.append((start, len(code)))
+            self._spans.append((0, start, len(code)))
 
     def code(self, index: int) -> bytes:
         """The PNG bytes of a crop; empty where there is none."""
-        start, length = self._spans[index]
-        if self._packed is not None:
-            return self._packed[start : start + length].tobytes()
+        which, start, length = self._spans[index]
+        if self._packed:
+            return self._packed[which][start : start + length].tobytes()
         with self._lock:
             self._file.seek(start)
             data: bytes = self._file.read(length)
@@ -60,15 +61,22 @@ class CropStore:
         return np.ascontiguousarray(decoded[..., ::-1])
 
     def part(self, start: int, stop: int) -> CropStore:
-        """Crops start .. stop, as a store of their own."""
+        """Crops start .. stop, as a store of their own; those that lie in files stay there."""
+        if self._packed:
+            store = CropStore()
+            store._packed, store._spans = self._packed, self._spans[start:stop]
+            return store
         codes = [self.code(k) for k in range(start, stop)]
         return CropStore.unpack(np.frombuffer(b"".join(codes), np.uint8), np.array([len(c) for c in codes], np.int64))
 
     def pack(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All codes end to end, mapped where they have spilled, and their lengths, for a file."""
-        lengths = np.array([length for _, length in self._spans], np.int64)
-        if self._packed is not None:
-            return self._packed, lengths
+        lengths = np.array([length for _, _, length in self._spans], np.int64)
+        if self._packed:
+            if len(self._packed) == 1 and int(lengths.sum()) == len(self._packed[0]):
+                return self._packed[0], lengths
+            codes = b"".join(self.code(k) for k in range(len(self)))
+            return np.frombuffer(codes, np.uint8), lengths
         with self._lock:
             if lengths.sum() > IN_MEMORY:
                 self._file.flush()
@@ -83,8 +91,17 @@ class CropStore:
         store._fill(data, lengths)
         return store
 
+    @classmethod
+    def joined(cls, stores: Sequence[CropStore]) -> CropStore:
+        """The crops of unpacked stores one after the other, none copied."""
+        joined = cls()
+        for store in stores:
+            joined._spans += [(len(joined._packed) + which, start, length) for which, start, length in store._spans]
+            joined._packed += store._packed
+        return joined
+
     def _fill(self, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
         if data.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != len(data):
             raise ValueError(f"{len(data)} bytes of crops, lengths for {int(lengths.sum())}")
-        self._packed = data
-        self._spans = [(int(end - length), int(length)) for end, length in zip(np.cumsum(lengths), lengths, strict=True)]
+        self._packed = (data,)
+        self._spans = [(0, int(end - length), int(length)) for end, length in zip(np.cumsum(lengths), lengths, strict=True)]

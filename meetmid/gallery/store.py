@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import tempfile
+import secrets
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
-from meetmid.errors import ConfigError, StoreError
+from meetmid.errors import StoreError
+from meetmid.gallery.contents import Contents, read
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.manifest import COMMITTED, PENDING, Manifest
+from meetmid.gallery.shards import ShardEntries
+from meetmid.gallery.writer import GalleryWriter
 from meetmid.templates.pool import TemplatePool
+from meetmid.templates.stored import Stored
 
-FORMAT = "meetmid-gallery-1"
+ATTEMPTS = 20
+"""How often a reader begins anew when a writer compacts the gallery under its hands."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +32,9 @@ class Gallery:
 
     ``ids`` and ``status`` one per entry; ``pool`` the uncentred templates, of which ``dropped`` were zero or not finite and
     take no part; ``matcher`` the sha256 of the network and ``config`` the configuration they were made with; ``lr_shape``
-    (height, width) the probe working size they are matched to. Biometric templates are sensitive: saved galleries are
-    readable by their owner only.
+    (height, width) the probe working size they are matched to; ``sources`` digests of the entries' pictures, where they were
+    enrolled into a file; ``stored``, how exactly the file they came from keeps templates. Biometric templates are sensitive:
+    saved galleries are readable by their owner only.
     """
 
     ids: tuple[str, ...]
@@ -40,6 +45,8 @@ class Gallery:
     pool: TemplatePool = field(repr=False)
     crops: CropStore | None = field(repr=False)
     dropped: int = 0
+    sources: tuple[str, ...] = field(default=(), repr=False)
+    stored: Stored = "float32"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,7 +60,8 @@ class Gallery:
         """One entry as a gallery of its own, without templates."""
         start, stop = (int(k) for k in self.pool.first[index : index + 2])
         crops = None if self.crops is None else self.crops.part(start, stop)
-        alone = replace(self, ids=self.ids[index : index + 1], status=self.status[index : index + 1], crops=crops)
+        own = slice(index, index + 1)
+        alone = replace(self, ids=self.ids[own], status=self.status[own], sources=self.sources[own], crops=crops)
         return replace(alone, pool=_room(np.array([0, stop - start], np.int64)))
 
     def emptied(self) -> Gallery:
@@ -75,75 +83,83 @@ class Gallery:
                 f"{config.preset!r}; differing: {', '.join(differing) or 'lr_shape'}); enroll again or use its configuration"
             )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a directory (manifest.json and .npy arrays, no pickle), aside first and renamed last; mode 0700 / 0600."""
-        target = Path(path)
-        if target.exists() and not _is_gallery(target):
-            raise StoreError(f"{target}: expected a new path or an enrolled gallery, it holds something else")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        except OSError as error:
-            raise StoreError(f"{target}: the gallery could not be written ({error})") from error
-        try:
-            arrays: dict[str, Any] = {
-                "templates": self.pool.templates, "weights": self.pool.weights, "first": self.pool.first
-            }
-            if self.crops is not None:
-                arrays["crops"], arrays["crop_lengths"] = self.crops.pack()
-            for name, array in arrays.items():
-                np.save(aside / f"{name}.npy", array, allow_pickle=False)
-            manifest = {
-                "format": FORMAT, "matcher": self.matcher, "lr_shape": self.lr_shape, "config": self.config.to_dict(),
-                "ids": self.ids, "status": self.status, "dropped": self.dropped, "arrays": sorted(arrays),
-            }
-            (aside / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            for file in aside.iterdir():
-                file.chmod(0o600)
-            retired = aside.with_name(f"{aside.name}-retired")
-            if target.exists():
-                target.rename(retired)
-            aside.rename(target)
-            shutil.rmtree(retired, ignore_errors=True)
-        except OSError as error:
-            raise StoreError(f"{target}: the gallery could not be written ({error})") from error
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+    @property
+    def pattern(self) -> tuple[int, int, int]:
+        """(S, N, D) of every picture's templates."""
+        scales, slots, length = self.pool.templates.shape[1:]
+        return scales, slots, length
+
+    def contents(self) -> Contents:
+        """What a store keeps of the entries."""
+        sources = self.sources or ("",) * len(self)
+        entries = ShardEntries(self.ids, self.status, sources, tuple(np.diff(self.pool.first).tolist()))
+        return Contents(entries, self.pool, self.crops, self.dropped)
+
+    def manifest(self, stored: Stored = "float32", job: str = "") -> Manifest:
+        """The manifest of a store of this configuration that holds nothing yet."""
+        if stored not in get_args(Stored):
+            raise StoreError(f"stored expects one of {', '.join(get_args(Stored))}, got {stored!r}")
+        return Manifest(self.matcher, self.config, self.lr_shape, self.pattern, stored, self.crops is not None, job=job)
+
+    def save(
+        self, path: str | os.PathLike[str], *, stored: Stored = "float32", key: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write a directory of shards and a manifest (JSON and .npy arrays, no pickle; mode 0700 / 0600), or replace the
+        gallery there in one step.
+
+        ``stored`` keeps the templates as ``"float32"`` bit for bit, as ``"float16"``, or as ``"int8"`` with a step per template
+        (at most half a 127th of its largest component off in each; a quarter of the bytes). ``key`` names a file with 32 bytes
+        or 64 hexadecimal digits that encrypts everything but the number and sizes of files (AES-256-GCM); default that of
+        ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises StoreError.
+        """
+        with GalleryWriter.begin(path, self.manifest(stored, job=secrets.token_hex(16)), key) as writer:
+            writer.append(self)
+            writer.finish()
+
+    @overload
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], mode: Literal["r"] = "r", *, key: Any = None, verify: bool = True
+    ) -> Gallery: ...
+
+    @overload
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], mode: Literal["a"], *, key: Any = None) -> GalleryWriter: ...
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], mode: Literal["r"] = "r") -> Gallery:
-        """Open a saved gallery with its templates memory-mapped, read-only. Raises StoreError."""
+    def open(
+        cls, path: str | os.PathLike[str], mode: Literal["r", "a"] = "r", *, key: Any = None, verify: bool = True
+    ) -> Gallery | GalleryWriter:
+        """A saved gallery, memory-mapped and as it was last committed, whatever a writer does later; or, with ``mode="a"``, its
+        :class:`GalleryWriter`.
+
+        ``verify`` compares every file with its sha256 (a gigabyte takes about a second); sizes are compared in any case.
+        ``key`` as in :meth:`save`; an encrypted gallery is decrypted into memory. Raises StoreError.
+        """
         root = Path(path)
+        if mode == "a":
+            return GalleryWriter.open(root, key)
         if mode != "r":
-            raise StoreError(f"mode expects 'r' in this version, got {mode!r}")
-        try:
-            manifest = json.loads((root / "manifest.json").read_text(encoding="utf-8"))
-            if manifest.get("format") != FORMAT:
-                raise StoreError(f"{root}: expected a gallery of format {FORMAT}, got {manifest.get('format')!r}")
-            arrays = {name: np.load(root / f"{name}.npy", mmap_mode="r") for name in manifest["arrays"]}
-            pool = TemplatePool(arrays["templates"], arrays["weights"], np.array(arrays["first"]))
-            crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
-            height, width = manifest["lr_shape"]
-            gallery = cls(
-                tuple(manifest["ids"]), tuple(manifest["status"]), MatchConfig.from_dict(manifest["config"]),
-                manifest["matcher"], (height, width), pool, crops, int(manifest["dropped"]),
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, ConfigError) as error:
-            raise StoreError(f"{root}: expected an enrolled gallery, got {type(error).__name__}: {error}") from error
-        pictures = {len(pool.templates), len(pool.weights), int(pool.first[-1]), len(pool.weights if crops is None else crops)}
-        if len(pictures) > 1 or not len(gallery.ids) == len(gallery.status) == len(pool.first) - 1:
-            raise StoreError(f"{root}: the gallery is damaged, its manifest and arrays differ in their number of entries")
-        return gallery
+            raise StoreError(f"mode expects 'r' or 'a', got {mode!r}")
+        for _ in range(ATTEMPTS):
+            try:
+                manifest, vault = Manifest.read(root, key)
+                return cls._of(manifest, read(root, manifest, vault, verify=verify))
+            except FileNotFoundError as error:  # compacted away since the manifest was read, or not there at all
+                missing = error
+        if (root / PENDING).exists() and not (root / COMMITTED).exists():
+            raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
+        raise StoreError(f"{root}: expected an enrolled gallery, got {type(missing).__name__}: {missing}") from missing
+
+    @classmethod
+    def _of(cls, manifest: Manifest, contents: Contents) -> Gallery:
+        entries = contents.entries
+        return cls(
+            entries.ids, entries.status, manifest.config, manifest.matcher, manifest.lr_shape, contents.pool, contents.crops,
+            contents.dropped, entries.sources, manifest.stored,
+        )
 
 
 def _room(first: NDArray[np.int64]) -> TemplatePool:
     pictures = int(first[-1])
     return TemplatePool(np.zeros((pictures, 0, 0, 0), np.float32), np.zeros((pictures, 0, 0), np.float32), first)
-
-
-def _is_gallery(path: Path) -> bool:
-    """Whether a directory holds a gallery of ours, and may therefore be replaced by one."""
-    try:
-        return f'"{FORMAT}"' in (path / "manifest.json").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return False

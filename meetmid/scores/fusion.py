@@ -336,4 +336,6 @@ def _is_mean(side: Side, add: Add) -> bool:
 
 
 def _concat(p: Side, g: Side, out: Scores) -> None:
+    assert isinstance(p.templates, np.ndarray)
+    assert isinstance(g.templates, np.ndarray)
     kernels.concat_pairs(p.templates[:, :, 0], p.weights[..., 0] > 0, g.templates[:, :, 0], g.weights[..., 0] > 0, out)

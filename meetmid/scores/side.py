@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.templates.pool import allocate
+from meetmid.templates.stored import StoredTemplates, part_of
 
-Templates = NDArray[Any]
+Templates = NDArray[Any] | StoredTemplates
 BLOCK = 64 * 2**20
 """Bytes of rows held at a time; no bit depends on it."""
 
@@ -127,6 +128,8 @@ class Side:
         return out
 
     def _taken(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
+        if isinstance(self.templates, StoredTemplates):
+            return self.templates.take(index)
         contiguous = len(index) > 0 and int(index[-1] - index[0]) == len(index) - 1
         if contiguous and self.templates.flags.c_contiguous:
             rows = self.templates.reshape(-1, self.length)[index[0] : index[-1] + 1]
@@ -168,15 +171,15 @@ class Side:
     def at_scale(self, scale: int) -> Side:
         """Only the hypotheses of one scale."""
         means = None if self.means is None else self.means[scale : scale + 1]
-        return replace(
-            self, templates=self.templates[:, scale : scale + 1], weights=self.weights[:, scale : scale + 1], means=means
-        )
+        one = slice(scale, scale + 1)
+        templates = self.templates.at_scale(scale) if isinstance(self.templates, StoredTemplates) else self.templates[:, one]
+        return replace(self, templates=templates, weights=self.weights[:, one], means=means)
 
     def entries(self, start: int, stop: int) -> Side:
         """Only entries start .. stop."""
-        pictures = slice(int(self.first[start]), int(self.first[stop]))
-        first = self.first[start : stop + 1] - self.first[start]
-        return replace(self, templates=self.templates[pictures], weights=self.weights[pictures], first=first)
+        a, b = int(self.first[start]), int(self.first[stop])
+        first = self.first[start : stop + 1] - a
+        return replace(self, templates=part_of(self.templates, a, b), weights=self.weights[a:b], first=first)
 
     def alone(self) -> Side:
         """Every picture an entry of its own."""

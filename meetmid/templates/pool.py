@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import StoreError
+from meetmid.templates.stored import Templates
 
 
 def allocate(shape: tuple[int, ...], limit: int) -> NDArray[np.float32]:
@@ -37,11 +38,11 @@ def allocate(shape: tuple[int, ...], limit: int) -> NDArray[np.float32]:
 class TemplatePool:
     """Templates of many pictures, grouped into entries.
 
-    ``templates`` (I, S, N, D) float32, uncentred; ``weights`` (I, S, N) float32, 0 = absent; ``first`` (E + 1,) the pictures
-    of entry e are first[e] .. first[e + 1].
+    ``templates`` (I, S, N, D) float32, uncentred, in memory or in a store's shards; ``weights`` (I, S, N) float32, 0 =
+    absent; ``first`` (E + 1,) the pictures of entry e are first[e] .. first[e + 1].
     """
 
-    templates: NDArray[np.float32]
+    templates: Templates
     weights: NDArray[np.float32]
     first: NDArray[np.int64]
 
@@ -56,10 +57,11 @@ class TemplatePool:
     def part(self, entries: Sequence[int], limit: int) -> TemplatePool:
         """A copy of some entries."""
         counts = [int(self.first[entry + 1] - self.first[entry]) for entry in entries]
-        scales, slots, length = self.templates.shape[1:]
-        pool = TemplatePool.empty(counts, (scales, slots, length), limit)
-        for start, entry, count in zip(pool.first, entries, counts, strict=False):
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        pictures, pattern = int(first[-1]), self.templates.shape[1:]
+        templates, weights = allocate((pictures, *pattern), limit), allocate((pictures, *pattern[:2]), limit // 8)
+        for start, entry, count in zip(first, entries, counts, strict=False):
             for k in range(count):
-                pool.templates[start + k] = self.templates[self.first[entry] + k]
-                pool.weights[start + k] = self.weights[self.first[entry] + k]
-        return pool
+                templates[start + k] = self.templates[int(self.first[entry]) + k]
+                weights[start + k] = self.weights[self.first[entry] + k]
+        return TemplatePool(templates, weights, first)

@@ -1,5 +1,6 @@
 """Enrolled galleries on disk and the crops in them."""
 
+import hashlib
 import json
 import pickle
 import stat
@@ -40,9 +41,9 @@ def test_only_the_owner_can_read_it(saved):
     _, path = saved
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     files = list(path.iterdir())
-    assert {f.name for f in files} == {
-        "manifest.json", "templates.npy", "weights.npy", "first.npy", "crops.npy", "crop_lengths.npy"
-    }
+    kinds = ("templates.npy", "weights.npy", "crops.bin", "entries.json")
+    shard = next(f.name for f in files if f.name.endswith("-templates.npy")).removesuffix("templates.npy")
+    assert {f.name for f in files} == {"manifest.json", "lock", *(shard + kind for kind in kinds)}
     assert {stat.S_IMODE(f.stat().st_mode) for f in files} == {0o600}
     assert [p.name for p in path.parent.iterdir()] == ["g"]
 
@@ -83,43 +84,71 @@ def test_galleries_of_another_matcher_or_configuration_are_refused(saved, small,
         assert np.isfinite(matcher.match(face(1, 20), gallery).scores[0, [0, 2]]).all()
 
 
-def test_damaged_galleries_are_refused(saved):
+def test_damaged_manifests_are_refused(saved):
     _, path = saved
     manifest = path / "manifest.json"
     whole = json.loads(manifest.read_text())
 
-    def refuse(text):
+    def refuse(text, match="."):
         manifest.write_text(text)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match=match):
             Gallery.open(path)
 
     refuse("no json")
     refuse("[]")
     refuse("")
-    refuse(json.dumps({**whole, "format": "meetmid-gallery-0"}))
-    refuse(json.dumps({**whole, "config": {**whole["config"], "unknown": 1}}))
-    refuse(json.dumps({**whole, "config": {**whole["config"], "pairing": "none"}}))
-    refuse(json.dumps({**whole, "ids": whole["ids"][:2]}))
-    refuse(json.dumps({**whole, "status": []}))
+    refuse(json.dumps({**whole, "format": "meetmid-gallery-1"}), "format")
     for key in whole:
         refuse(json.dumps({k: v for k, v in whole.items() if k != key}))
-    manifest.write_text(json.dumps(whole))
+    body = json.loads(whole["body"])
+
+    def sealed(changed):
+        head = {key: whole[key] for key in ("format", "cipher", "salt")}
+        text = json.dumps(changed)
+        digest = hashlib.sha256((json.dumps(head, sort_keys=True) + text).encode()).hexdigest()
+        return json.dumps({**head, "sha256": digest, "body": text})
+
+    manifest.write_text(sealed(body))
     assert len(Gallery.open(path)) == 3
-    for name in ("templates", "weights", "crop_lengths"):
-        file = path / f"{name}.npy"
-        content = file.read_bytes()
-        for damaged in (content[:-8], b"", b"text"):
-            file.write_bytes(damaged)
-            with pytest.raises(StoreError):
-                Gallery.open(path)
-        file.write_bytes(content)
-    np.save(path / "weights.npy", np.zeros((1, 3, 3)))
-    with pytest.raises(StoreError, match="damaged"):
-        Gallery.open(path)
+    refuse(json.dumps({**whole, "body": json.dumps({**body, "crops": False})}), "was changed")
+    refuse(sealed({**body, "config": {**body["config"], "unknown": 1}}))
+    refuse(sealed({**body, "config": {**body["config"], "pairing": "none"}}))
+    refuse(sealed({**body, "stored": "float64"}))
+    refuse(sealed({**body, "pattern": [3, 3, 25]}), "differ")
+    refuse(sealed({**body, "shards": [{**body["shards"][0], "entries": 2}]}), "differ")
+    for key in body:
+        refuse(sealed({k: v for k, v in body.items() if k != key}))
     with pytest.raises(StoreError):
         Gallery.open(path / "nowhere")
     with pytest.raises(StoreError, match="mode"):
-        Gallery.open(path, mode="a")
+        Gallery.open(path, mode="w")
+
+
+def test_every_changed_byte_is_detected(saved):
+    _, path = saved
+    rng = np.random.default_rng(0)
+    for file in path.iterdir():
+        content = file.read_bytes()
+        if file.name == "lock":
+            assert content == b""
+            continue
+        for position in {0, len(content) - 1, *rng.integers(0, len(content), 40).tolist()}:
+            changed = bytearray(content)
+            changed[position] ^= 1 << int(rng.integers(8))
+            if file.name == "manifest.json" and bytes(changed).split() == content.split():
+                continue  # only the indentation
+            file.write_bytes(bytes(changed))
+            with pytest.raises(StoreError):
+                Gallery.open(path)
+        for damaged in (content[:-1], content + b"0", b""):
+            file.write_bytes(damaged)
+            with pytest.raises(StoreError):
+                Gallery.open(path, verify=False)
+        file.write_bytes(content)
+        assert len(Gallery.open(path)) == 3
+    (path / file.name).unlink()
+    with pytest.raises(StoreError):
+        Gallery.open(path)
 
 
 def test_without_crops_and_without_any_good_portrait(small, face, tmp_path):

@@ -1,0 +1,84 @@
+"""Enrolling into a file: committed as it goes on, and continued where an earlier run was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from meetmid.comparison import Comparison
+from meetmid.faces.finding import Hint, hints_for
+from meetmid.gallery.writer import GalleryWriter
+from meetmid.images import Entry, digest
+from meetmid.runtime.progress import Progress, ProgressCallback
+from meetmid.templates.stored import Stored
+
+COMMIT_SECONDS = 20.0
+"""About as much work is lost when an enrolment is killed."""
+
+
+def enroll_into(
+    path: str | os.PathLike[str],
+    compare: Comparison,
+    side: Sequence[Entry],
+    faces: Hint | None,
+    callback: ProgressCallback | None,
+    *,
+    stored: Stored = "float32",
+    key: str | os.PathLike[str] | None = None,
+) -> None:
+    """Enrol ``side`` into the gallery at ``path``, which appears, or takes the place of another, when all is done.
+
+    Until then what was enrolled is committed every 20 seconds or so beside it. The same call goes on from there, as far as
+    names, pictures and hints are the same; however often it is stopped, the gallery is the same in the end.
+    """
+    hints = hints_for(faces, side, compare.config.faces)
+    empty = compare.enrolled([], None, Progress(None, "gallery", 0))
+    finder = type(compare.intake.detector).__qualname__
+    values = [compare.config.to_dict(), finder, compare.intake.card.sha256, stored]
+    job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    with GalleryWriter.begin(path, empty.manifest(stored, job), key) as writer:
+        done = _kept(writer, side, hints)
+        progress = Progress(callback, "gallery", sum(len(e.sources) for e in side), sum(len(e.sources) for e in side[:done]))
+        for part in _parts(done, len(side)):
+            chunk = side[part]
+            own = {e.id: h[0] if len(e.sources) == 1 else h for e, h in zip(chunk, hints[part], strict=True)}
+            writer.append(compare.enrolled(chunk, own, progress, tuple(map(_source, chunk, hints[part]))))
+        writer.finish()
+
+
+def _kept(writer: GalleryWriter, side: Sequence[Entry], hints: Sequence[Sequence[Hint]]) -> int:
+    """How many entries of ``side`` an earlier run has enrolled; what it has beyond them is removed."""
+    there = writer.contents().entries
+    done = 0
+    for entry, its, name, source in zip(side, hints, there.ids, there.sources, strict=False):
+        if entry.id != name or _source(entry, its) != source:
+            break
+        done += 1
+    writer.remove(there.ids[done:])
+    return done
+
+
+def _parts(start: int, stop: int) -> Iterator[slice]:
+    """Stretches of entries that take about :data:`COMMIT_SECONDS` each, by the time that those before took."""
+    size = 1
+    while start < stop:
+        begun = time.monotonic()
+        yield slice(start, min(stop, start + size))
+        start += size
+        rate = size / max(time.monotonic() - begun, 1e-3)
+        size = max(1, min(int(rate * COMMIT_SECONDS), 4 * size))
+
+
+def _source(entry: Entry, hints: Sequence[Hint]) -> str:
+    """A digest of what an entry is made from: its pictures' bytes and where their faces are said to be."""
+    total = hashlib.sha256()
+    for source, hint in zip(entry.sources, hints, strict=True):
+        told: Any = hint if isinstance(hint, str) else np.asarray(hint, np.float64).tolist()
+        total.update(digest(source) + json.dumps(told).encode())
+    return total.hexdigest()

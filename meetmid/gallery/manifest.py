@@ -1,0 +1,147 @@
+"""What a store holds: its shards, what was removed, and what the templates were made with. One small file, replaced whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from meetmid.config import MatchConfig
+from meetmid.errors import ConfigError, StoreError
+from meetmid.gallery import files
+from meetmid.gallery.vault import CIPHER, Vault
+from meetmid.templates.stored import Stored
+
+FORMAT = "meetmid-gallery-2"
+COMMITTED = "manifest.json"
+PENDING = "pending.json"
+"""The manifest of an enrolment that is under way; renamed to :data:`COMMITTED` when it ends."""
+
+_SHARD_FILE = re.compile(r"shard-\d{6}-[a-z]+\.(npy|bin|json)(\.aes)?")
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """One shard: its ``number``, ``entries`` and ``pictures``, ``dropped`` templates, ``removed`` entries, and of every file
+    the bytes and sha256."""
+
+    number: int
+    entries: int
+    pictures: int
+    dropped: int
+    files: dict[str, tuple[int, str]]
+    removed: tuple[int, ...] = ()
+
+    @property
+    def live(self) -> int:
+        """Entries that were not removed."""
+        return self.entries - len(self.removed)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all its files."""
+        return sum(size for size, _ in self.files.values())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The state of a store. ``matcher``, ``config``, ``lr_shape`` as in :class:`meetmid.Gallery`; ``pattern`` (S, N, D) of
+    every picture's templates, which are ``stored`` as so exact; whether ``crops`` are kept; ``salt`` of an encrypted store,
+    else empty; ``next`` shard number; ``job``, what a pending enrolment enrols."""
+
+    matcher: str
+    config: MatchConfig
+    lr_shape: tuple[int, int]
+    pattern: tuple[int, int, int]
+    stored: Stored
+    crops: bool
+    salt: bytes = b""
+    next: int = 1
+    shards: tuple[ShardRecord, ...] = ()
+    job: str = ""
+
+    def with_shard(self, shard: ShardRecord) -> Manifest:
+        """This and one more shard."""
+        return replace(self, shards=(*self.shards, shard), next=max(self.next, shard.number + 1))
+
+    def write(self, folder: Path, vault: Vault | None, name: str = COMMITTED) -> None:
+        """Replace the manifest of a store."""
+        body = {
+            "matcher": self.matcher, "config": self.config.to_dict(), "lr_shape": self.lr_shape, "pattern": self.pattern,
+            "stored": self.stored, "crops": self.crops, "next": self.next, "job": self.job,
+            "shards": [vars(shard) for shard in self.shards],
+        }
+        text = json.dumps(body, separators=(",", ":"))
+        if vault is not None:
+            text = base64.b64encode(vault.seal(text.encode(), "manifest")).decode()
+        head = {"format": FORMAT, "cipher": CIPHER if vault else "", "salt": self.salt.hex()}
+        whole = {**head, "sha256": _digest(head, text), "body": text}
+        files.put(folder / name, json.dumps(whole, indent=1).encode())
+
+    @classmethod
+    def read(cls, folder: Path, key: Any = None, name: str = COMMITTED) -> tuple[Manifest, Vault | None]:
+        """The manifest of a store and its vault. Raises StoreError, or FileNotFoundError where there is none."""
+        try:
+            whole = json.loads((folder / name).read_text(encoding="utf-8"))
+            if whole.get("format") != FORMAT:
+                raise StoreError(f"{folder}: expected a gallery of format {FORMAT}, got {whole.get('format')!r}: enroll again")
+            head = {k: whole[k] for k in ("format", "cipher", "salt")}
+            if whole["sha256"] != _digest(head, whole["body"]):
+                raise StoreError(f"{folder}: the gallery is damaged, {name} was changed")
+            salt, text = bytes.fromhex(whole["salt"]), whole["body"]
+            vault = Vault.of(key, salt) if whole["cipher"] else None
+            if vault is not None:
+                text = vault.open(base64.b64decode(text), "manifest").decode()
+            elif key is not None:
+                raise StoreError(f"{folder}: a key was given, but the gallery is not encrypted")
+            body = json.loads(text)
+            return cls._of(body, salt), vault
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+            raise StoreError(f"{folder}: expected an enrolled gallery, got {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _of(cls, body: dict[str, Any], salt: bytes) -> Manifest:
+        shards = tuple(
+            ShardRecord(
+                int(s["number"]), int(s["entries"]), int(s["pictures"]), int(s["dropped"]),
+                {k: (int(size), str(digest)) for k, (size, digest) in s["files"].items()}, tuple(s["removed"]),
+            )
+            for s in body["shards"]
+        )
+        height, width = body["lr_shape"]
+        scales, slots, length = body["pattern"]
+        if body["stored"] not in get_args(Stored):
+            raise ValueError(f"stored as {body['stored']!r}")
+        return cls(
+            body["matcher"], MatchConfig.from_dict(body["config"]), (height, width), (scales, slots, length), body["stored"],
+            bool(body["crops"]), salt, int(body["next"]), shards, body["job"],
+        )
+
+
+def sweep(folder: Path, *kept: Manifest) -> None:
+    """Remove the files of shards that no manifest names: what a killed writer left, and what was compacted away."""
+    named = {file for manifest in kept for shard in manifest.shards for file in shard.files}
+    for file in folder.iterdir():
+        if (_SHARD_FILE.fullmatch(file.name) and file.name not in named) or file.name.endswith(".json.new"):
+            file.unlink(missing_ok=True)
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a directory holds a gallery of ours, finished or not, and may therefore be written to."""
+    for name in (COMMITTED, PENDING):
+        try:
+            if f'"{FORMAT}"' in (folder / name).read_text(encoding="utf-8"):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
+
+
+def _digest(head: dict[str, Any], text: str) -> str:
+    return hashlib.sha256((json.dumps(head, sort_keys=True) + text).encode()).hexdigest()
