@@ -29,9 +29,11 @@ class GalleryWriter:
     returns. Readers go on with what they opened. Use as a context manager or :meth:`close`; made by
     ``meetmid.Gallery.open(path, mode="a")``. Raises StoreError where another writer has the gallery open."""
 
-    def __init__(self, folder: Path, manifest: Manifest, vault: Vault | None, held: Any, name: str = COMMITTED) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, vault: Vault | None, held: Any, key: Any, name: str = COMMITTED
+    ) -> None:
         self.folder, self.manifest = folder, manifest
-        self._vault, self._lock, self._name = vault, held, name
+        self._vault, self._lock, self._key, self._name = vault, held, key, name
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> GalleryWriter:
@@ -48,7 +50,7 @@ class GalleryWriter:
         except BaseException:
             held.release()
             raise
-        return cls(folder, manifest, vault, held)
+        return cls(folder, manifest, vault, held, key)
 
     @classmethod
     def begin(
@@ -81,7 +83,7 @@ class GalleryWriter:
         except BaseException:
             held.release()
             raise
-        return cls(folder, there, its_vault, held, PENDING)
+        return cls(folder, there, its_vault, held, key, PENDING)
 
     def __enter__(self) -> GalleryWriter:
         return self
@@ -134,7 +136,7 @@ class GalleryWriter:
                 manifest, loose = replace(manifest, shards=(*manifest.shards, record)), []
             start += record.live
         self._commit(settle(manifest))
-        sweep(self.folder, self.manifest)
+        sweep(self.folder, self.manifest, *self._others())
 
     def finish(self) -> None:
         """Make a new gallery the committed one, in shards of full size."""
@@ -155,6 +157,10 @@ class GalleryWriter:
         if gallery.pattern != to.pattern:
             raise StoreError(f"{self.folder}: expected templates (S, N, D) {to.pattern}, got {gallery.pattern}")
         self._commit(self._written(gallery.contents(), to, gallery.dropped))
+
+    def _others(self) -> list[Manifest]:
+        """The committed gallery that this one has not taken the place of yet."""
+        return _committed(self.folder, self._key) if self._name == PENDING else []
 
     def _names(self, manifest: Manifest) -> tuple[str, ...]:
         return read(self.folder, manifest, self._vault, verify=False).entries.ids

@@ -1,0 +1,92 @@
+"""Encryption at rest."""
+
+import os
+
+import numpy as np
+import pytest
+from test_writer import FIRST, files, gallery, versions
+
+from meetmid.errors import StoreError
+from meetmid.gallery import vault
+from meetmid.gallery.store import Gallery
+
+pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+
+
+@pytest.fixture
+def key(tmp_path):
+    file = tmp_path / "key"
+    file.write_text(os.urandom(32).hex() + "\n")
+    return file
+
+
+def test_round_trip_and_changes(tmp_path, key, monkeypatch):
+    path = tmp_path / "g"
+    gallery(FIRST).save(path, key=key)
+    assert versions(Gallery.open(path, key=key)) == versions(gallery(FIRST))
+    with Gallery.open(path, "a", key=key) as writer:
+        writer.append(gallery({"e": 5}))
+        writer.remove(["a"])
+        writer.compact()
+    monkeypatch.setenv("MEETMID_KEY_FILE", str(key))
+    assert Gallery.open(path).ids == ("b", "c", "d", "e")
+    monkeypatch.delenv("MEETMID_KEY_FILE")
+    monkeypatch.setenv("MEETMID_KEY", key.read_text().strip())
+    assert Gallery.open(path).ids == ("b", "c", "d", "e")
+    gallery(FIRST).save(tmp_path / "other")
+    assert b"AES" in (tmp_path / "other" / "manifest.json").read_bytes()
+
+
+def test_nothing_readable_is_left_in_the_files(tmp_path, key):
+    held = {"Grace Hopper": 2, "Alan Turing": 5}
+    gallery(held).save(tmp_path / "g", key=key)
+    whole = b"".join((tmp_path / "g" / name).read_bytes() for name in files(tmp_path / "g"))
+    for secret in (b"Grace", b"plain", b"a" * 64, np.asarray(gallery(held).pool.templates).tobytes()[:16], b"PNG"):
+        assert secret not in whole
+    again = b"".join((tmp_path / "g" / name).read_bytes() for name in files(tmp_path / "g"))
+    gallery(held).save(tmp_path / "g", key=key)
+    assert b"".join((tmp_path / "g" / name).read_bytes() for name in files(tmp_path / "g")) != again  # other nonces
+
+
+def test_wrong_and_missing_keys(tmp_path, key):
+    path, other = tmp_path / "g", tmp_path / "other"
+    gallery(FIRST).save(path, key=key)
+    with pytest.raises(StoreError, match=r"encrypted: give key=FILE"):
+        Gallery.open(path)
+    other.write_bytes(os.urandom(32))
+    with pytest.raises(StoreError, match="another key"):
+        Gallery.open(path, key=other)
+    other.write_text("short")
+    with pytest.raises(StoreError, match="64 hexadecimal digits"):
+        Gallery.open(path, key=other)
+    with pytest.raises(StoreError, match="cannot be read"):
+        Gallery.open(path, key=tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="encrypted"):
+        gallery(FIRST).save(path)  # never silently replaced by an open one
+    gallery(FIRST).save(tmp_path / "open")
+    with pytest.raises(StoreError, match="not encrypted"):
+        Gallery.open(tmp_path / "open", key=key)
+    gallery(FIRST).save(tmp_path / "open", key=key)
+    assert Gallery.open(tmp_path / "open", key=key).ids == tuple(FIRST)
+
+
+def test_files_cannot_be_exchanged_or_changed(tmp_path, key):
+    gallery(FIRST).save(tmp_path / "g", key=key)
+    salt = os.urandom(16)
+    one, two = vault.Vault.of(key, salt), vault.Vault.of(key, os.urandom(16))
+    sealed = one.seal(b"templates", "first")
+    assert one.open(sealed, "first") == b"templates"
+    assert vault.Vault.of(key, salt).open(sealed, "first") == b"templates"
+    for opener, data, name in ((one, sealed, "second"), (two, sealed, "first"), (one, sealed[:-1] + b"0", "first"), (one, b"", "")):
+        with pytest.raises(StoreError, match="cannot be decrypted"):
+            opener.open(data, name)
+
+
+def test_the_package_is_asked_for(tmp_path, key, monkeypatch):
+    import builtins
+
+    real = builtins.__import__
+    monkeypatch.setattr("importlib.import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
+    with pytest.raises(StoreError, match=r"meetmid\[store\]"):
+        gallery(FIRST).save(tmp_path / "g", key=key)
+    assert builtins.__import__ is real

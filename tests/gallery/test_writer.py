@@ -1,0 +1,233 @@
+"""Changing galleries on disk."""
+
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meetmid.errors import InputError, StoreError
+from meetmid.gallery import shards
+from meetmid.gallery.store import Gallery
+
+sys.path.insert(0, str(Path(__file__).parent))
+from portraits import gallery, versions  # noqa: E402
+
+FIRST = {"a": 1, "b": 2, "c": 3, "d": 4}
+
+
+@pytest.fixture
+def path(tmp_path):
+    gallery(FIRST).save(tmp_path / "g")
+    return tmp_path / "g"
+
+
+def files(path):
+    return {file.name for file in path.iterdir()}
+
+
+def holds(path, expected):
+    assert versions(Gallery.open(path)) == versions(gallery(expected))
+    assert list(Gallery.open(path).ids) == list(expected)
+
+
+def test_append_remove_replace_and_compact(path):
+    with Gallery.open(path, "a") as writer:
+        writer.append(gallery({"e": 5, "f": 8}))
+        holds(path, {**FIRST, "e": 5, "f": 8})
+        writer.remove(["b", "e"])
+        holds(path, {"a": 1, "c": 3, "d": 4, "f": 8})
+        writer.replace(gallery({"a": 11, "new": 7}))
+        holds(path, {"c": 3, "d": 4, "f": 8, "a": 11, "new": 7})
+        before = files(path)
+        writer.compact()
+        assert len(files(path) - before) == 4  # one shard is left
+        holds(path, {"c": 3, "d": 4, "f": 8, "a": 11, "new": 7})
+        again = files(path)
+        writer.compact()
+        assert files(path) == again  # nothing to do
+        writer.remove(list("cdf"))
+        writer.remove(["a", "new"])
+        holds(path, {})
+    assert len(Gallery.open(path)) == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("arkc"), st.sets(st.sampled_from("abcdefgh"), min_size=1)), max_size=8))
+def test_any_changes_leave_what_a_dictionary_would_hold(tmp_path_factory, changes):
+    path, held = tmp_path_factory.mktemp("store") / "g", dict(FIRST)
+    gallery(held).save(path)
+    with Gallery.open(path, "a") as writer:
+        for number, (kind, names) in enumerate(changes, 10):
+            new = {name: number + k for k, name in enumerate(sorted(names))}
+            if kind == "a" and not names & set(held):
+                writer.append(gallery(new))
+                held |= new
+            elif kind == "r" and names <= set(held):
+                writer.remove(names)
+                held = {name: version for name, version in held.items() if name not in names}
+            elif kind == "k":
+                writer.replace(gallery(new))
+                held = {name: version for name, version in held.items() if name not in names} | new
+            elif kind == "c":
+                writer.compact()
+            else:
+                with pytest.raises(InputError):
+                    (writer.append if kind == "a" else writer.remove)(gallery(new) if kind == "a" else names)
+            holds(path, held)
+
+
+def test_galleries_of_many_shards_read_like_one(path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD", 256)
+    monkeypatch.setattr("meetmid.gallery.writer.SHARD", 256)
+    many = {f"n{k}": k for k in range(60)}
+    gallery(many).save(path)
+    assert sum(name.endswith("templates.npy") for name in files(path)) > 5
+    holds(path, many)
+    with Gallery.open(path, "a") as writer:
+        writer.remove([f"n{k}" for k in range(0, 60, 7)])
+        writer.compact()
+    holds(path, {name: version for name, version in many.items() if version % 7})
+
+
+def test_removed_bytes_are_gone_after_compact(path):
+    secret = np.asarray(gallery({"b": 2}).pool.templates).tobytes()
+    with Gallery.open(path, "a") as writer:
+        assert any(secret in (path / name).read_bytes() for name in files(path))
+        writer.remove(["b"])
+        writer.compact()
+    assert not any(secret in (path / name).read_bytes() for name in files(path))
+
+
+def test_readers_keep_what_they_opened(path):
+    reader = Gallery.open(path)
+    expected = versions(reader)
+    with Gallery.open(path, "a") as writer:
+        writer.remove(["a", "c"])
+        writer.append(gallery({"e": 5}))
+        writer.compact()
+    assert versions(reader) == expected
+    holds(path, {"b": 2, "d": 4, "e": 5})
+
+
+def test_readers_that_open_while_a_writer_compacts(path):
+    stop, problems = threading.Event(), []
+
+    def read():
+        while not stop.is_set():
+            try:
+                found = Gallery.open(path)
+                assert set(FIRST) <= set(found.ids)
+                assert versions(found)["a"] == versions(gallery({"a": 1}))["a"]
+            except Exception as error:
+                problems.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    with Gallery.open(path, "a") as writer:
+        for number in range(60):
+            writer.append(gallery({"x": number}))
+            writer.remove(["x"])
+            writer.compact()
+    stop.set()
+    thread.join()
+    assert not problems
+
+
+def _write(path, answer):
+    try:
+        Gallery.open(path, "a")
+    except StoreError as error:
+        answer.put(str(error))
+    else:
+        answer.put("no error")
+
+
+def test_a_second_writer_is_refused(path):
+    spawn = multiprocessing.get_context("spawn")
+    answer = spawn.Queue()
+    with Gallery.open(path, "a"):
+        with pytest.raises(StoreError, match="another writer"):
+            Gallery.open(path, "a")
+        with pytest.raises(StoreError, match="another writer"):
+            gallery(FIRST).save(path)
+        other = spawn.Process(target=_write, args=(path, answer))
+        other.start()
+        assert "another writer" in answer.get(timeout=60)
+        other.join()
+        holds(path, FIRST)
+    Gallery.open(path, "a").close()
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(path, tmp_path):
+    before = {name: (path / name).read_bytes() for name in files(path)}
+    with Gallery.open(path, "a") as writer:
+        with pytest.raises(InputError, match=r"1 ids are in the gallery already, such as \['b'\]"):
+            writer.append(gallery({"x": 1, "b": 5}))
+        with pytest.raises(InputError, match=r"such as \['nobody'\]"):
+            writer.remove(["a", "nobody"])
+        with pytest.raises(StoreError, match="two networks"):
+            writer.append(gallery({"x": 1}, matcher="b" * 64))
+        with pytest.raises(StoreError, match="lr_shape"):
+            writer.append(gallery({"x": 1}, lr_shape=(16, 16)))
+        with pytest.raises(InputError, match="keeps crops"):
+            writer.append(gallery({"x": 1}, crops=None))
+    assert {name: (path / name).read_bytes() for name in files(path)} == before
+    for stranger in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(StoreError, match="expected an enrolled gallery"):
+            Gallery.open(stranger, "a")
+    with pytest.raises(StoreError, match="stored expects"):
+        gallery(FIRST).save(path, stored="float64")
+
+
+@pytest.mark.parametrize(("stored", "worst"), [("float32", 0.0), ("float16", 2**-11), ("int8", 0.5 / 127)])
+def test_templates_stored_as(tmp_path, stored, worst):
+    wanted = gallery({"a": 1, "b": 2, "c": 5})
+    wanted.save(tmp_path / "g", stored=stored)
+    with Gallery.open(tmp_path / "g", "a") as writer:
+        writer.append(gallery({"d": 8}))
+    found, both = Gallery.open(tmp_path / "g"), gallery({"a": 1, "b": 2, "c": 5, "d": 8})
+    assert found.stored == stored
+    exact = np.asarray(both.pool.templates)
+    largest = np.abs(exact).max(axis=-1, keepdims=True)
+    assert (np.abs(np.asarray(found.pool.templates) - exact) <= worst * largest * (1 + 1e-6)).all()
+    found.save(tmp_path / "again", stored=stored)  # coding what was coded changes nothing further
+    assert np.allclose(Gallery.open(tmp_path / "again").pool.templates, found.pool.templates, rtol=2e-7, atol=0)
+
+
+def test_templates_beyond_float16_are_refused(tmp_path):
+    wanted = gallery({"a": 1})
+    wanted.pool.templates[0, 0, 0, 0] = 1e6
+    with pytest.raises(StoreError, match="beyond the range of float16"):
+        wanted.save(tmp_path / "g", stored="float16")
+    wanted.save(tmp_path / "g")
+    holds_it = Gallery.open(tmp_path / "g")
+    assert holds_it.pool.templates[0, 0, 0, 0] == np.float32(1e6)
+
+
+def test_an_interrupted_save_leaves_what_was_there(path, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises((StoreError, OSError)):
+        gallery({"x": 1}).save(path)
+    monkeypatch.undo()
+    holds(path, FIRST)
+    gallery({"x": 1}).save(path)
+    holds(path, {"x": 1})
+    assert len(files(path)) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked writers")
+def test_killed_at_any_instant_the_last_commit_is_left(tmp_path):
+    script = Path(__file__).with_name("killed_writer.py")
+    done = subprocess.run([sys.executable, script, tmp_path / "g", "300"], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    outcomes = json.loads(done.stdout)
+    assert sum(outcomes.values()) == 300
+    assert min(outcomes.values()) > 10
