@@ -193,10 +193,11 @@ class Matcher:
             del run
         assert scores is not None
         assert met is not None
+        told = notes(self, probes, dropped, met.stored)
+        crops, first = (probes.crops, probes.pool.first) if config.keep_crops else (None, None)
         return MatchResult(
-            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, notes(self, probes, dropped), config,
-            self._models(), clock.seconds, probes.crops if config.keep_crops else None,
-            probes.pool.first if config.keep_crops else None, means, self.calibration, (self, met),
+            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(), clock.seconds,
+            crops, first, means, self.calibration, (self, met),
         )
 
     def identify(self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None) -> list[list[Candidate]]:

@@ -15,8 +15,8 @@ SMALLEST = 16.0
 """Native face size in pixels below which nothing was measured (benchmarks/results)."""
 
 
-def notes(matcher: Matcher, probes: Taken, dropped: int) -> tuple[str, ...]:
-    """Warnings about the scores of ``probes``, of whose gallery ``dropped`` hypotheses were unusable."""
+def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[str, ...]:
+    """Warnings about the scores of ``probes``, of whose gallery ``dropped`` hypotheses were unusable, kept as ``stored``."""
     found = [UNCALIBRATED if matcher.calibration is None else CALIBRATED]
     small = int((probes.sizes[:, 0] < SMALLEST).sum())
     if small:
@@ -26,6 +26,8 @@ def notes(matcher: Matcher, probes: Taken, dropped: int) -> tuple[str, ...]:
     on_cpu = matcher.network.network.provider == PROVIDERS["cpu"]
     if matcher.device == "auto" and on_cpu and nvidia_gpu_present():
         found.append("an NVIDIA GPU is there but the CPU was used: run `meetmid doctor`")
+    if stored != "float32":
+        found.append(f"the gallery's templates are stored as {stored}: scores are rounded accordingly")
     for side, count in (("probe", probes.dropped), ("gallery", dropped)):
         if count:
             found.append(f"{count} {side} hypotheses gave a zero or non-finite template and were dropped")

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meetmid.cli import DONE, ENVIRONMENT, SOME_FAILED
+from meetmid.cli import CANCELLED, DONE, ENVIRONMENT, SOME_FAILED
 from meetmid.cli.bar import Bar
 from meetmid.cli.checks import check_output
 from meetmid.cli.matching import open_matcher
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 def _gallery(path: str) -> Any:
+    from meetmid.gallery.manifest import is_store
     from meetmid.gallery.store import Gallery
 
-    return Gallery.open(path) if (Path(path) / "manifest.json").is_file() else path
+    return Gallery.open(path) if is_store(Path(path)) else path
 
 
 def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
@@ -102,11 +103,23 @@ def _explain_best(result: MatchResult, path: str) -> bool:
 
 def enroll(options: argparse.Namespace) -> int:
     """``meetmid enroll``."""
+    from meetmid.gallery.manifest import is_store
+    from meetmid.gallery.store import Gallery
+
     store = Path(options.store)
-    if store.exists() and not (store / "manifest.json").is_file():
+    if store.exists() and not is_store(store):
         raise InputError(f"{store}: expected a new path or an enrolled gallery, it holds something else")
     with open_matcher(options) as matcher:
-        gallery = matcher.enroll(options.images, path=options.store)
+        if options.add is None:
+            try:
+                gallery = matcher.enroll(options.images, path=store, stored=options.stored, key=options.key)
+            except KeyboardInterrupt:
+                print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
+                return CANCELLED
+        else:
+            with Gallery.open(store, "a", key=options.key) as writer:
+                gallery = matcher.enroll(options.images)
+                (writer.append if options.add == "append" else writer.replace)(gallery)
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
     return _report_failures(failed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from meetmid import __version__
-from meetmid.cli import commands, evaluation, exporting, matching
+from meetmid.cli import commands, evaluation, exporting, gallery, matching
 from meetmid.config import PRESETS
 
 
@@ -31,7 +31,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     enroll = _verb(verbs, "enroll", commands.enroll, "make the templates of a gallery once")
     enroll.add_argument("images", help="a directory of portraits (sub-directory = one subject)")
-    enroll.add_argument("store", help="the directory to write")
+    enroll.add_argument("store", help="the directory to write; a run that was stopped is continued by the same command")
+    gallery.add_enroll_arguments(enroll)
     matching.add_arguments(enroll)
 
     identify = _verb(verbs, "identify", commands.identify, "ranked candidates of every probe")
@@ -42,6 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     identify.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
     _calibrated(identify)
     matching.add_arguments(identify)
+
+    store = _verb(verbs, "gallery", gallery.gallery, "look at, change, export or import an enrolled gallery")
+    gallery.add_arguments(store)
 
     degrade = _verb(verbs, "degrade", commands.degrade, "degrade a portrait along one or many paths")
     degrade.add_argument("image")

@@ -67,3 +67,14 @@ def lock(folder: Path) -> Any:
     except OSError as error:
         raise StoreError(f"{folder}: the gallery cannot be written ({error})") from error
     return held
+
+
+def optional(name: str) -> Any:
+    """A module that only some stores and files need; raises StoreError that says how to install it."""
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise StoreError(f"this needs the package {package}: pip install 'meetmid[store]'") from error

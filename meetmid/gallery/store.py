@@ -151,6 +151,19 @@ class Gallery:
             raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
         raise StoreError(f"{root}: expected an enrolled gallery, got {type(missing).__name__}: {missing}") from missing
 
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the gallery to one ``.npz``, ``.safetensors`` or ``.parquet`` file (:mod:`meetmid.gallery.exchange`)."""
+        from meetmid.gallery.exchange import export_gallery
+
+        export_gallery(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Gallery:
+        """The gallery that :meth:`export` wrote, in memory; :meth:`save` makes a store of it. Raises StoreError."""
+        from meetmid.gallery.exchange import import_gallery
+
+        return import_gallery(path)
+
     @classmethod
     def _of(cls, manifest: Manifest, contents: Contents) -> Gallery:
         entries = contents.entries

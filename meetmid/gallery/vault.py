@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from meetmid.errors import StoreError
+from meetmid.gallery.files import optional
 
 CIPHER = "AES-256-GCM"
 NONCE = 12
@@ -27,7 +28,7 @@ class Vault:
         master = find_key(key)
         if master is None:
             raise StoreError("the gallery is encrypted: give key=FILE, or set MEETMID_KEY_FILE or MEETMID_KEY")
-        hkdf, hashes = _library("hazmat.primitives.kdf.hkdf"), _library("hazmat.primitives.hashes")
+        hkdf, hashes = optional("cryptography.hazmat.primitives.kdf.hkdf"), optional("cryptography.hazmat.primitives.hashes")
         derived = hkdf.HKDF(hashes.SHA256(), KEY_BYTES, salt, b"meetmid gallery")
         return cls(bytes(derived.derive(master)))
 
@@ -40,11 +41,11 @@ class Vault:
         """The inverse of :meth:`seal`; raises StoreError for a wrong key or changed data."""
         try:
             return bytes(self._cipher().decrypt(data[:NONCE], data[NONCE:], name.encode()))
-        except (_library("exceptions").InvalidTag, ValueError) as error:
+        except (optional("cryptography.exceptions").InvalidTag, ValueError) as error:
             raise StoreError(f"{name} cannot be decrypted: another key, or its bytes were changed") from error
 
     def _cipher(self) -> Any:
-        return _library("hazmat.primitives.ciphers.aead").AESGCM(self.secret)
+        return optional("cryptography.hazmat.primitives.ciphers.aead").AESGCM(self.secret)
 
 
 def find_key(key: str | os.PathLike[str] | None) -> bytes | None:
@@ -74,12 +75,3 @@ def _decoded(content: bytes, what: str) -> bytes:
             f"python -c \"import secrets; print(secrets.token_hex(32))\""
         )
     return found
-
-
-def _library(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"cryptography.{name}")
-    except ImportError as error:
-        raise StoreError("encrypted galleries need the package cryptography: pip install 'meetmid[store]'") from error

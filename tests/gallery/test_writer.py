@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from portraits import gallery, versions
 
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery import shards
 from meetmid.gallery.store import Gallery
-
-sys.path.insert(0, str(Path(__file__).parent))
-from portraits import gallery, versions  # noqa: E402
 
 FIRST = {"a": 1, "b": 2, "c": 3, "d": 4}
 

@@ -1,0 +1,108 @@
+"""The command ``meetmid gallery``: what becomes of an enrolled gallery."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from meetmid.cli import DONE
+from meetmid.cli.checks import check_output
+from meetmid.errors import InputError
+from meetmid.templates.stored import Stored
+
+FILES = (".npz", ".safetensors", ".parquet")
+
+
+def add_enroll_arguments(parser: argparse.ArgumentParser) -> None:
+    """How ``meetmid enroll`` keeps a gallery."""
+    kind = parser.add_mutually_exclusive_group()
+    for name, text in (("append", "add to the gallery that is there"), ("replace", "the same, and entries of equal names go")):
+        kind.add_argument(f"--{name}", dest="add", action="store_const", const=name, help=text)
+    _storage(parser)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to do with which gallery."""
+    parser.add_argument("action", choices=tuple(_ACTIONS))
+    parser.add_argument("store", help="the gallery's directory")
+    parser.add_argument("what", nargs="*", help="remove: ids; export, import: a file (" + ", ".join(FILES) + ")")
+    _storage(parser)
+
+
+def _storage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stored", choices=get_args(Stored), default="float32", help="how exactly templates are kept")
+    parser.add_argument("--key", metavar="FILE", help="encrypts the gallery (default: that of MEETMID_KEY_FILE or MEETMID_KEY)")
+
+
+def gallery(options: argparse.Namespace) -> int:
+    """``meetmid gallery``."""
+    takes_one = options.action in ("export", "import")
+    if (takes_one and len(options.what) != 1) or (options.action == "remove") > len(options.what):
+        raise InputError(f"meetmid gallery {options.action} expects {'one file' if takes_one else 'ids'} after the gallery")
+    if options.what and not takes_one and options.action != "remove":
+        raise InputError(f"meetmid gallery {options.action} expects nothing after the gallery, got {options.what[0]!r}")
+    _ACTIONS[options.action](options)
+    return DONE
+
+
+def _info(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    found = Gallery.open(options.store, key=options.key, verify=False)
+    usable = sum(status.startswith("ok") for status in found.status)
+    size = sum(file.stat().st_size for file in Path(options.store).iterdir())
+    rows = (
+        ("entries", f"{len(found):,} ({usable:,} with templates)"), ("pictures", f"{len(found.pool.weights):,}"),
+        ("preset", found.config.preset), ("configuration", found.config.gallery_hash()),
+        ("matcher", f"{found.config.gallery_matcher or found.config.matcher}, sha256 {found.matcher[:12]}..."),
+        ("templates", f"{' x '.join(map(str, found.pattern))} {found.stored} per picture"),
+        ("crops", "kept" if found.crops is not None else "not kept"), ("bytes on disk", f"{size:,}"),
+    )
+    for name, value in rows:
+        print(f"{name:<15}{value}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    found = Gallery.open(options.store, key=options.key)
+    print(f"{options.store}: all {len(found):,} entries are as they were written")
+
+
+def _remove(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    with Gallery.open(options.store, "a", key=options.key) as writer:
+        writer.remove(options.what)
+        writer.compact()
+    print(f"removed {len(set(options.what))} entries from {options.store} and erased their bytes")
+
+
+def _compact(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    with Gallery.open(options.store, "a", key=options.key) as writer:
+        writer.compact()
+    print(f"compacted {options.store}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    check_output(Path(options.what[0]), *FILES)
+    Gallery.open(options.store, key=options.key).export(options.what[0])
+    print(f"wrote {options.what[0]}, which is not encrypted")
+
+
+def _import(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    found = Gallery.load(options.what[0])
+    found.save(options.store, stored=options.stored, key=options.key)
+    print(f"wrote {len(found):,} entries to {options.store}")
+
+
+_ACTIONS = {
+    "info": _info, "verify": _verify, "remove": _remove, "compact": _compact, "export": _export, "import": _import,
+}

@@ -1,0 +1,189 @@
+"""Enrolled galleries as one file that other programs read: .npz, .safetensors or .parquet. Never pickle, never encrypted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.config import MatchConfig
+from meetmid.errors import ConfigError, StoreError
+from meetmid.gallery import files
+from meetmid.gallery.crops import CropStore
+from meetmid.gallery.files import optional
+from meetmid.gallery.store import Gallery
+from meetmid.templates.pool import TemplatePool
+
+FORMAT = "meetmid-gallery-file-1"
+ROWS = 256
+"""Pictures per row group of a Parquet file, which is written and read piece by piece."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
+    """Write a gallery to one file, readable by its owner only; its name says how.
+
+    ``.npz`` and ``.safetensors`` hold the arrays ``templates`` (I, S, N, D) float32, ``weights`` (I, S, N) float32, ``first``
+    (E + 1,) int64 and, where crops are kept, ``crops`` (PNG codes end to end, uint8) and ``crop_lengths`` (I,) int64, and a
+    JSON text ``meetmid`` with ids, statuses, matcher and configuration. ``.parquet`` has a row per picture (``entry``, ``id``,
+    ``templates``, ``weights``, ``crop``) and the same JSON in the schema's metadata. Raises StoreError.
+    """
+    target = Path(path)
+    write = _chosen(target, WRITERS)
+    aside = target.with_name(target.name + ".new")
+    try:
+        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        write(gallery, aside)
+        os.replace(aside, target)
+        files.sync_folder(target.absolute().parent)
+    except OSError as error:
+        raise StoreError(f"{target}: the gallery could not be written ({error})") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def import_gallery(path: str | os.PathLike[str]) -> Gallery:
+    """The gallery that :func:`export_gallery` wrote, in memory. Raises StoreError for anything else."""
+    source = Path(path)
+    read = _chosen(source, READERS)
+    try:
+        text, arrays = read(source)
+        told = json.loads(text)
+        if told.pop("format", None) != FORMAT:
+            raise StoreError(f"{source}: expected a gallery file of format {FORMAT}")
+        return _gallery(told, arrays)
+    except StoreError:
+        raise
+    except Exception as error:  # every library has its own errors for damaged files
+        raise StoreError(f"{source}: expected an exported gallery, got {type(error).__name__}: {error}") from error
+
+
+def _gallery(told: dict[str, Any], arrays: Arrays) -> Gallery:
+    try:
+        config = MatchConfig.from_dict(told["config"])
+    except ConfigError as error:
+        raise StoreError(f"the file's configuration is not one of this version: {error}") from error
+    pool = TemplatePool(arrays["templates"], arrays["weights"], arrays["first"])
+    crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
+    height, width = told["lr_shape"]
+    made = Gallery(
+        tuple(told["ids"]), tuple(told["status"]), config, told["matcher"], (height, width), pool, crops, told["dropped"],
+        tuple(told["sources"]),
+    )
+    pictures = {len(pool.templates), len(pool.weights), int(pool.first[-1]), len(pool.weights if crops is None else crops)}
+    shapes_fit = len(pool.templates.shape) == 4 and pool.templates.shape[:3] == pool.weights.shape
+    if len(pictures) > 1 or not shapes_fit or not len(made.ids) == len(made.status) == len(pool.first) - 1:
+        raise StoreError("the file is damaged: its parts differ in their number of entries")
+    return made
+
+
+def _text(gallery: Gallery) -> str:
+    values = {
+        "format": FORMAT, "matcher": gallery.matcher, "lr_shape": gallery.lr_shape, "config": gallery.config.to_dict(),
+        "ids": gallery.ids, "status": gallery.status, "sources": gallery.sources, "dropped": gallery.dropped,
+    }
+    return json.dumps(values)
+
+
+def _arrays(gallery: Gallery) -> Arrays:
+    pool = gallery.pool
+    arrays = {"templates": np.asarray(pool.templates), "weights": np.asarray(pool.weights), "first": pool.first}
+    if gallery.crops is not None:
+        arrays["crops"], arrays["crop_lengths"] = gallery.crops.pack()
+    return arrays
+
+
+def _write_npz(gallery: Gallery, path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, allow_pickle=False, meetmid=np.array(_text(gallery)), **_arrays(gallery))
+
+
+def _read_npz(path: Path) -> tuple[str, Arrays]:
+    with np.load(path, allow_pickle=False) as data:
+        return str(data["meetmid"]), {name: data[name] for name in data.files if name != "meetmid"}
+
+
+def _write_safetensors(gallery: Gallery, path: Path) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in _arrays(gallery).items()}
+    optional("safetensors.numpy").save_file(arrays, path, metadata={"meetmid": _text(gallery)})
+
+
+def _read_safetensors(path: Path) -> tuple[str, Arrays]:
+    with optional("safetensors").safe_open(path, "np") as file:
+        return file.metadata()["meetmid"], {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _write_parquet(gallery: Gallery, path: Path) -> None:
+    arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    pool, (scales, slots, length) = gallery.pool, gallery.pattern
+    schema = arrow.schema([
+        ("entry", arrow.int64()), ("id", arrow.string()),
+        ("templates", arrow.list_(arrow.float32(), scales * slots * length)),
+        ("weights", arrow.list_(arrow.float32(), scales * slots)), ("crop", arrow.binary()),
+    ], {"meetmid": _text(gallery), "pattern": json.dumps(gallery.pattern)})
+    entry = np.repeat(np.arange(len(gallery)), np.diff(pool.first))
+
+    def lists(rows: NDArray[Any], size: int) -> Any:
+        return arrow.FixedSizeListArray.from_arrays(arrow.array(np.ascontiguousarray(rows).reshape(-1), arrow.float32()), size)
+
+    with parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(entry), ROWS):
+            rows = range(start, min(start + ROWS, len(entry)))
+            templates = np.stack([pool.templates[k] for k in rows])
+            columns = [
+                arrow.array(entry[rows.start : rows.stop]), arrow.array([gallery.ids[entry[k]] for k in rows]),
+                lists(templates, scales * slots * length),
+                lists(np.asarray(pool.weights[rows.start : rows.stop]), scales * slots),
+                arrow.array([None if gallery.crops is None else gallery.crops.code(k) for k in rows], arrow.binary()),
+            ]
+            writer.write_table(arrow.table(columns, schema=schema))
+
+
+def _read_parquet(path: Path) -> tuple[str, Arrays]:
+    parquet = optional("pyarrow.parquet")
+    with parquet.ParquetFile(path) as file:
+        metadata = file.schema_arrow.metadata
+        text, pattern = metadata[b"meetmid"].decode(), tuple(json.loads(metadata[b"pattern"]))
+        tables = list(_groups(file))
+    told = json.loads(text)
+
+    def joined(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        parts = [np.zeros(0, np.float32), *(np.asarray(t.column(name).combine_chunks().values, np.float32) for t in tables)]
+        return np.concatenate(parts).reshape(-1, *shape)
+
+    entry = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t.column("entry")) for t in tables)])
+    counts = np.bincount(entry, minlength=len(told["ids"]))
+    arrays: Arrays = {
+        "templates": joined("templates", pattern), "weights": joined("weights", pattern[:2]),
+        "first": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+    }
+    codes = [code for table in tables for code in table.column("crop").to_pylist()]
+    if not any(code is None for code in codes):
+        arrays["crops"] = np.frombuffer(b"".join(codes), np.uint8)
+        arrays["crop_lengths"] = np.array([len(code) for code in codes], np.int64)
+    return text, arrays
+
+
+def _groups(file: Any) -> Iterator[Any]:
+    for group in range(file.num_row_groups):
+        yield file.read_row_group(group)
+
+
+WRITERS: dict[str, Callable[[Gallery, Path], None]] = {
+    ".npz": _write_npz, ".safetensors": _write_safetensors, ".parquet": _write_parquet,
+}
+READERS: dict[str, Callable[[Path], tuple[str, Arrays]]] = {
+    ".npz": _read_npz, ".safetensors": _read_safetensors, ".parquet": _read_parquet,
+}
+
+
+def _chosen(path: Path, table: dict[str, Any]) -> Any:
+    if path.suffix.lower() not in table:
+        raise StoreError(f"{path}: expected a name that ends in {', '.join(table)}")
+    return table[path.suffix.lower()]

@@ -1,0 +1,82 @@
+"""Galleries as single files."""
+
+import json
+import stat
+
+import numpy as np
+import pytest
+from portraits import gallery, versions
+
+from meetmid.errors import StoreError
+from meetmid.gallery import exchange
+from meetmid.gallery.store import Gallery
+
+KINDS = (".npz", ".safetensors", ".parquet")
+HELD = {"a": 1, "b": 3, "c": 2, "ä/ü": 5}
+
+
+@pytest.fixture(params=KINDS)
+def file(request, tmp_path):
+    for package in {".safetensors": ["safetensors"], ".parquet": ["pyarrow"]}.get(request.param, []):
+        pytest.importorskip(package, reason=f"the optional package {package} is not installed")
+    return tmp_path / f"gallery{request.param}"
+
+
+def test_round_trip(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(exchange, "ROWS", 2)
+    wanted = gallery(HELD, sources=("s1", "s2", "s3", "s4"), dropped=3)
+    wanted.export(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == [file.name]
+    found = Gallery.load(file)
+    assert versions(found) == versions(wanted)
+    for name in ("ids", "status", "config", "matcher", "lr_shape", "sources", "dropped"):
+        assert getattr(found, name) == getattr(wanted, name)
+    found.save(tmp_path / "store")
+    stored = Gallery.open(tmp_path / "store")
+    stored.export(file)  # replaces
+    assert versions(Gallery.load(file)) == versions(wanted)
+
+
+def test_without_crops_and_without_entries(file):
+    wanted = gallery(HELD, crops=None)
+    wanted.export(file)
+    found = Gallery.load(file)
+    assert found.crops is None
+    assert np.array_equal(found.pool.templates, wanted.pool.templates)
+    gallery({"none": 3}).export(file)
+    found = Gallery.load(file)
+    assert found.ids == ("none",)
+    assert found.pattern == wanted.pattern
+
+
+def test_others_read_the_files(tmp_path):
+    wanted = gallery(HELD)
+    wanted.export(tmp_path / "g.npz")
+    with np.load(tmp_path / "g.npz", allow_pickle=False) as data:
+        assert np.array_equal(data["templates"], wanted.pool.templates)
+        assert json.loads(str(data["meetmid"]))["ids"] == list(HELD)
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the optional package pyarrow is not installed")
+    wanted.export(tmp_path / "g.parquet")
+    table = parquet.read_table(tmp_path / "g.parquet").to_pydict()
+    assert table["id"] == ["a", "c", "c", "ä/ü", "ä/ü"]
+    assert np.array_equal(np.array(table["templates"], np.float32).ravel(), np.asarray(wanted.pool.templates).ravel())
+
+
+def test_damaged_and_strange_files_are_refused(file, tmp_path):
+    gallery(HELD).export(file)
+    content = file.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"text"):
+        file.write_bytes(damaged)
+        with pytest.raises(StoreError):
+            Gallery.load(file)
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"ends in \.npz"):
+        Gallery.load(tmp_path / "g.txt")
+    with pytest.raises(StoreError, match=r"ends in \.npz"):
+        gallery(HELD).export(tmp_path / "g.pkl")
+    with pytest.raises(StoreError, match="could not be written"):
+        gallery(HELD).export(tmp_path / "nowhere" / "g.npz")
+    np.savez(tmp_path / "other.npz", meetmid=np.array('{"format": "something"}'))
+    with pytest.raises(StoreError, match="format"):
+        Gallery.load(tmp_path / "other.npz")

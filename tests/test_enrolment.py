@@ -1,0 +1,170 @@
+"""Enrolments into a file that are stopped and continued."""
+
+import numpy as np
+import pytest
+
+from meetmid import Gallery, enrolment
+from meetmid.cli import commands, main
+from meetmid.errors import Cancelled, InputError, StoreError
+
+
+@pytest.fixture(autouse=True)
+def commit_every_entry(monkeypatch):
+    monkeypatch.setattr(enrolment, "COMMIT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def portraits(face, tmp_path):
+    """Nine entries: pictures, a group, a broken file."""
+    from meetmid.sheets import save_png
+
+    folder = tmp_path / "portraits"
+    for k in range(7):
+        save_png(folder / f"{k}.png", face(k, 40 + k))
+    for k in range(2):
+        save_png(folder / "group" / f"{k}.png", face(20 + k, 50))
+    (folder / "8.png").write_bytes(b"broken")
+    return folder
+
+
+def stop_after(pictures):
+    return lambda done, total, stage: done < pictures
+
+
+def same(one, other):
+    assert one.ids == other.ids
+    assert one.status == other.status
+    assert np.array_equal(one.pool.templates, other.pool.templates)
+    assert np.array_equal(one.pool.weights, other.pool.weights)
+    assert np.array_equal(one.pool.first, other.pool.first)
+    crops = [[gallery.crops.crop(k) for k in range(len(gallery.crops))] for gallery in (one, other)]
+    assert all((a is None and b is None) or np.array_equal(a, b) for a, b in zip(*crops, strict=True))
+
+
+@pytest.mark.parametrize("stops", [[1], [4], [3, 5, 9], [10]])
+def test_stopped_and_continued_it_is_the_same_gallery(small, portraits, tmp_path, stops):
+    path, seen = tmp_path / "g", []
+    with small() as matcher:
+        wanted = matcher.enroll(portraits)
+        for stop in stops:
+            with pytest.raises(Cancelled):
+                matcher.enroll(portraits, path=path, progress=stop_after(stop))
+            with pytest.raises(StoreError, match="the same command continues it"):
+                Gallery.open(path)
+        same(matcher.enroll(portraits, path=path, progress=lambda done, *_: seen.append(done)), wanted)
+        assert seen[0] >= max(stops) - 2  # what was committed is not made again
+        assert seen[-1] == 10
+        same(Gallery.open(path), wanted)
+        assert len([f for f in path.iterdir() if f.name.endswith("templates.npy")]) == 1
+        again = []
+        matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done))
+        assert again[0] == 1  # a finished gallery is replaced, not continued
+
+
+def test_what_was_there_stays_until_the_new_one_is_whole(small, portraits, face, tmp_path):
+    path = tmp_path / "g"
+    with small() as matcher:
+        before = matcher.enroll([face(1, 60)], ids=["old"], path=path)
+        with pytest.raises(Cancelled):
+            matcher.enroll(portraits, path=path, progress=stop_after(5))
+        same(Gallery.open(path), before)
+        matcher.enroll(portraits, path=path)
+        same(Gallery.open(path), matcher.enroll(portraits))
+
+
+def test_only_the_same_pictures_and_settings_are_continued(small, portraits, face, tmp_path):
+    from meetmid.sheets import save_png
+
+    path = tmp_path / "g"
+    with small() as matcher:
+        with pytest.raises(Cancelled):
+            matcher.enroll(portraits, path=path, progress=stop_after(6))
+        save_png(portraits / "2.png", face(99, 44))
+        seen = []
+        made = matcher.enroll(portraits, path=path, progress=lambda done, *_: seen.append(done))
+        same(made, matcher.enroll(portraits))
+        assert seen[0] == 3
+    with small(seed=1) as matcher, pytest.raises(Cancelled):
+        matcher.enroll(portraits, path=path, progress=stop_after(6))
+    with small() as matcher:
+        again = []
+        same(matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done)), matcher.enroll(portraits))
+        assert again[0] == 1
+
+
+def test_sources_of_every_kind_and_hints(small, portraits, face, tmp_path):
+    import PIL.Image
+
+    side = [face(3, 50), PIL.Image.fromarray(face(4, 50)), (portraits / "1.png").read_bytes(), [face(5, 50), face(6, 50)]]
+    hints = ["crop", np.array([(5, 5, 40, 40)]), "crop", ["crop", np.array([(2, 2, 45, 45)])]]
+    with small() as matcher:
+        wanted = matcher.enroll(side, faces=hints)
+        with pytest.raises(Cancelled):
+            matcher.enroll(side, path=tmp_path / "g", faces=hints, progress=stop_after(4))
+        same(matcher.enroll(side, path=tmp_path / "g", faces=hints), wanted)
+
+
+def test_errors_raise_and_the_rest_is_kept(small, portraits, tmp_path):
+    with small(errors="raise") as matcher:
+        with pytest.raises(InputError, match=r"8\.png"):
+            matcher.enroll(portraits, path=tmp_path / "g")
+        (portraits / "8.png").unlink()
+        seen = []
+        matcher.enroll(portraits, path=tmp_path / "g", progress=lambda done, *_: seen.append(done))
+        assert seen[0] == 8
+
+
+def test_stored_and_encrypted(small, portraits, tmp_path):
+    pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+    key = tmp_path / "key"
+    key.write_text("ab" * 32)
+    with small() as matcher:
+        exact = matcher.enroll(portraits)
+        made = matcher.enroll(portraits, path=tmp_path / "g", stored="int8", key=key)
+        assert made.stored == "int8"
+        scores, wanted = matcher.match(portraits, made), matcher.match(portraits, exact)
+        assert np.allclose(scores.scores, wanted.scores, atol=0.02, equal_nan=True)
+        assert not np.array_equal(scores.scores, wanted.scores, equal_nan=True)
+        assert any("stored as int8" in warning for warning in scores.warnings)
+        assert not any("stored" in warning for warning in wanted.warnings)
+
+
+def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path, capsys, monkeypatch):
+    from meetmid.sheets import save_png
+
+    class Interrupting:
+        def __init__(self, **_):
+            pass
+
+        def __call__(self, done, total, stage):
+            if done == 5:
+                raise KeyboardInterrupt
+
+    store, model = str(tmp_path / "g"), ["--matcher", str(tiny.path), "--preset", "plain", "--faces", "crop"]
+    enroll = ["enroll", str(portraits), store, *model]
+    with monkeypatch.context() as patch:
+        patch.setattr("meetmid.cli.matching.Bar", Interrupting)
+        assert main(enroll) == commands.CANCELLED
+    assert "the same command continues" in capsys.readouterr().err
+    assert main(["gallery", "info", store]) == 2
+    assert "has not ended" in capsys.readouterr().err
+    assert main(["match", store, store, *model]) == 2
+    assert main(enroll) == 1
+    assert "enrolled 8 of 9" in capsys.readouterr().out
+    save_png(tmp_path / "more" / "9.png", face(9, 40))
+    assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 0
+    assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 2
+    assert "use replace()" in capsys.readouterr().err
+    assert main(["enroll", str(tmp_path / "more"), store, "--replace", *model]) == 0
+    assert main(["gallery", "info", store]) == 0
+    assert "entries        10 (9 with templates)" in capsys.readouterr().out
+    assert main(["gallery", "export", store, str(tmp_path / "g.npz")]) == 0
+    assert main(["gallery", "remove", store, "0.png", "group"]) == 0
+    assert main(["gallery", "remove", store, "0.png"]) == 2
+    assert main(["gallery", "verify", store]) == 0
+    assert "all 8 entries" in capsys.readouterr().out
+    assert main(["gallery", "compact", store]) == 0
+    assert main(["gallery", "import", str(tmp_path / "h"), str(tmp_path / "g.npz")]) == 0
+    assert len(Gallery.open(tmp_path / "h")) == 10
+    for wrong in (["export", store], ["remove", store], ["info", store, "x"], ["export", store, "x.txt"]):
+        assert main(["gallery", *wrong]) == 2
