@@ -11,6 +11,10 @@ class InputError(MeetmidError):
     """A picture, array, path or argument is not what the function takes."""
 
 
+class TooLargeError(InputError):
+    """A picture has more pixels than the memory at hand allows."""
+
+
 class ModelError(MeetmidError):
     """A model file or its card is missing, damaged or does not fit its contract."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Color
-from meetmid.errors import InputError
+from meetmid.errors import InputError, TooLargeError
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -121,7 +121,7 @@ def _from_pil(image: PIL.Image.Image, name: str, most: int) -> NDArray[np.uint8]
         raise InputError(f"{name}: expected a picture of at least 1 x 1 pixels, got {width} x {height}")
     if width * height > min(most, MAX_PIXELS):
         told = "" if most >= MAX_PIXELS else " (as memory_limit allows)"
-        raise InputError(f"{name}: expected at most {min(most, MAX_PIXELS)} pixels{told}, got {width} x {height}")
+        raise TooLargeError(f"{name}: expected at most {min(most, MAX_PIXELS)} pixels{told}, got {width} x {height}")
     ImageOps.exif_transpose(image, in_place=True)
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)

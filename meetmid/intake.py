@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
-from meetmid.errors import InputError
+from meetmid.errors import InputError, TooLargeError
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayout, gallery_hypotheses
 from meetmid.gallery.tree import work_image
-from meetmid.images import Entry
+from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.resolution import effective_resolution
+from meetmid.runtime.ahead import ahead
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Progress, ProgressCallback
-from meetmid.templates.extraction import TemplateNetwork
+from meetmid.templates.extraction import Extraction, Hypothesis, TemplateNetwork
 from meetmid.templates.pool import TemplatePool
 
-Extract = Callable[[NDArray[np.uint8], TemplatePool, int], int]
-"""Fills one row of a pool from a crop and returns how many hypotheses were dropped."""
+Make = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterator[Hypothesis]]
+"""The hypotheses of a crop at the network's size; writes the multiplicities into its weights (S, N)."""
 
 DECODING = 16
 """Bytes of memory_limit per pixel of a picture that is decoded."""
 
 LIVE = 6
 """Full-size float32 copies that are alive while a picture is degraded, at most."""
+
+
+MOST_WORKERS = 8
+"""Threads that prepare pictures while the network runs, at most."""
+
+READY = 128
+"""A portrait's hypotheses are prepared ahead up to this part of memory_limit."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture's crop, or why there is none, and its hypotheses: those that are ``ready``, and the ``rest``."""
+
+    found: FoundCrop | InputError
+    ready: list[Hypothesis]
+    rest: Iterator[Hypothesis]
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,8 @@ class Taken:
 
 @dataclass(frozen=True)
 class Intake:
-    """Makes sides under one configuration within ``memory`` bytes; one picture is held at a time."""
+    """Makes sides under one configuration within ``memory`` bytes: ``threads`` decode, cut, degrade and resize pictures while
+    the network runs on those before."""
 
     config: MatchConfig
     network: TemplateNetwork
@@ -68,6 +89,7 @@ class Intake:
     hallucinator: Hallucinator
     detector: Detector
     memory: int
+    threads: int | None = None
 
     @property
     def card(self) -> ModelCard:
@@ -76,90 +98,112 @@ class Intake:
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
-        return self._take(side, faces, probe_slots(self.config), self.extract_probe, Progress(callback, "probe", count(side)))
+        return self._take(side, faces, probe_slots(self.config), self._lifted, Progress(callback, "probe", count(side)))
 
     def portraits(self, side: Sequence[Entry], faces: Hint | None, layout: GalleryLayout, progress: Progress) -> Taken:
         """The gallery side."""
-        return self._take(side, faces, layout.slots, self._extractor(layout), progress)
+        return self._take(side, faces, layout.slots, self._degraded(layout), progress)
 
     def again(
         self, first: NDArray[np.int64], crops: CropStore, layout: GalleryLayout, callback: ProgressCallback | None
     ) -> tuple[TemplatePool, int]:
         """The gallery's templates for another layout, from the crops that were cut before, and how many were dropped."""
         pool = self.pool(np.diff(first).tolist(), layout.slots)
-        extract, progress, dropped = self._extractor(layout), Progress(callback, "gallery", len(crops)), 0
+        extraction, progress = Extraction(self.gallery_network), Progress(callback, "gallery", len(crops))
         for row in range(len(crops)):
             crop = crops.crop(row)
             if crop is not None:
-                dropped += extract(crop, pool, row)
+                self._put(self._degraded(layout)(crop, pool.weights[row]), extraction, pool, row)
             progress.step()
-        return pool, dropped
+        return pool, extraction.finish()
 
     def pool(self, counts: list[int], slots: int) -> TemplatePool:
         """Room for the templates of entries with ``counts`` pictures each."""
         shape = (len(scale_labels(self.config)), slots, self.network.length)
         return TemplatePool.empty(counts, shape, self.memory // 8)
 
-    def extract_probe(self, crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> int:
-        """An :data:`Extract` for probes."""
-        hypotheses = probe_hypotheses(crop, self.config, self.hallucinator, pool.weights[row])
-        return self.network.extract(hypotheses, pool.templates[row], pool.weights[row])
+    def extract_probe(self, crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> None:
+        """Fill one row of a pool with the templates of a probe."""
+        extraction = Extraction(self.network)
+        self._put(self._lifted(crop, pool.weights[row]), extraction, pool, row)
+        extraction.finish()
 
-    def _extractor(self, layout: GalleryLayout) -> Extract:
-        def extract(crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> int:
-            hypotheses = gallery_hypotheses(crop, layout, pool.weights[row])
-            return self.gallery_network.extract(hypotheses, pool.templates[row], pool.weights[row])
+    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+        return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
 
-        return extract
+    def _degraded(self, layout: GalleryLayout) -> Make:
+        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+            return map(self.gallery_network.fitted, gallery_hypotheses(crop, layout, weights))
 
-    def _take(
-        self, side: Sequence[Entry], faces: Hint | None, slots: int, extract: Extract, progress: Progress
-    ) -> Taken:
+        return make
+
+    @staticmethod
+    def _put(made: Iterable[Hypothesis], extraction: Extraction, pool: TemplatePool, row: int) -> None:
+        for fitted in made:
+            extraction.add(fitted, pool.templates[row], pool.weights[row])
+
+    def _take(self, side: Sequence[Entry], faces: Hint | None, slots: int, make: Make, progress: Progress) -> Taken:
         hints = hints_for(faces, side, self.config.faces)
         pool = self.pool([len(entry.sources) for entry in side], slots)
-        crops, status, sizes, dropped = CropStore(), [], np.full((len(side), 2), np.nan, np.float32), 0
-        too_large = 0
+        is_probe = progress.stage == "probe"
+        network = self.network if is_probe else self.gallery_network
+        size = network.network.card.contract.size
+        # a generator's pictures wait for its turn: it needs more memory than any hypothesis
+        ready = 0 if is_probe else self.memory // (READY * 12 * max(1, size[0] * size[1]))
+        alignment = network.network.card.contract.alignment
+
+        def prepare(source: Source, hint: Hint, row: int, share: int) -> Prepared:
+            try:
+                found = self._crop(source, hint, alignment, self.memory // share)
+            except InputError as error:
+                return Prepared(error, [], iter(()))
+            rest = make(found.picture, pool.weights[row])
+            return Prepared(found, list(islice(rest, ready)), rest)
+
+        pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
+        workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
+        jobs = (partial(prepare, source, hint, row, 2 * workers) for row, (_, source, hint) in enumerate(pictures))
+        crops, sizes, extraction = CropStore(), np.full((len(side), 2), np.nan, np.float32), Extraction(network)
+        reasons: list[list[str]] = [[] for _ in side]
+        notes: list[list[str]] = [[] for _ in side]
+        for row, early in enumerate(ahead(jobs, workers)):
+            index, source, hint = pictures[row]
+            # what is too large for a thread's share of the memory may have all of it now
+            made = prepare(source, hint, row, 1) if isinstance(early.found, TooLargeError) else early
+            if isinstance(made.found, InputError):
+                if self.config.errors == "raise":
+                    raise InputError(f"{progress.stage} {side[index].id}: {made.found}") from made.found
+                reasons[index].append(str(made.found))
+                crops.append(None)
+            else:
+                self._put(chain(made.ready, made.rest), extraction, pool, row)
+                crops.append(made.found.picture)
+                if is_probe:
+                    notes[index] += left_out(made.found.picture, self.config)
+                    sizes[index] = np.fmax(sizes[index], (made.found.native, effective_resolution(made.found.picture)))
+            progress.step()
+        dropped, status = extraction.finish(), []
         for index, entry in enumerate(side):
-            reasons, notes = [], []
-            network = self.network if progress.stage == "probe" else self.gallery_network
-            alignment = network.network.card.contract.alignment
-            for row, found in enumerate(self._crops(entry, hints[index], alignment), int(pool.first[index])):
-                if isinstance(found, InputError):
-                    if self.config.errors == "raise":
-                        raise InputError(f"{progress.stage} {entry.id}: {found}") from found
-                    reasons.append(str(found))
-                    crops.append(None)
-                else:
-                    dropped += extract(found.picture, pool, row)
-                    crops.append(found.picture)
-                    if progress.stage == "probe":
-                        notes += left_out(found.picture, self.config)
-                        sizes[index] = np.fmax(sizes[index], (found.native, effective_resolution(found.picture)))
-                progress.step()
             usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
-            status.append(_status(entry, reasons, notes, usable))
-            too_large += bool(notes)
+            status.append(_status(entry, reasons[index], notes[index], usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
+        too_large = sum(map(bool, notes))
         return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, dropped, too_large)
 
-    def _crops(self, entry: Entry, hints: Sequence[Hint], alignment: str) -> Iterator[FoundCrop | InputError]:
-        """The face crop of every picture at its work size, or why there is none."""
-        options = self.config.degradations
-        for source, hint in zip(entry.sources, hints, strict=True):
-            try:
-                found = find_crop(source, hint, self.config, alignment, self.detector, self.memory // DECODING)
-                if found is None:
-                    raise InputError("no face found")
-                work = work_image(found.picture, self.config.work_size, options.resize)
-                if LIVE * 4 * work.size > self.memory // 2:
-                    raise InputError(
-                        f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
-                        f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
-                    )
-                yield FoundCrop(work, found.native)
-            except InputError as error:
-                yield error
+    def _crop(self, source: Source, hint: Hint, alignment: str, memory: int) -> FoundCrop:
+        """The face crop of a picture at its work size; raises InputError where there is none, TooLargeError where ``memory``
+        bytes are too few."""
+        found = find_crop(source, hint, self.config, alignment, self.detector, memory // DECODING)
+        if found is None:
+            raise InputError("no face found")
+        work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
+        if LIVE * 4 * work.size > memory // 2:
+            raise TooLargeError(
+                f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
+                f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
+            )
+        return FoundCrop(work, found.native)
 
 
 def count(side: Sequence[Entry]) -> int:

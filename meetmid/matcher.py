@@ -270,7 +270,7 @@ class Matcher:
     def comparison(self) -> Comparison:
         """The stages between pictures and scores."""
         intake = Intake(
-            self.config, self.network, self.gallery_network, self.hallucinator, self._detector, self._memory
+            self.config, self.network, self.gallery_network, self.hallucinator, self._detector, self._memory, self._threads
         )
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
 

@@ -69,27 +69,15 @@ class TemplateNetwork:
 
         Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
         """
-        dropped, size = 0, self.network.card.contract.size
-        waiting: list[Hypothesis] = []  # at the network's size, however large the hypotheses are
-        for picture, slots in hypotheses:
-            waiting.append(Hypothesis(rounded(resize(picture, size, method=self._method), self._quantize), slots))
-            if len(waiting) == BATCH:
-                dropped += self._flush(waiting, templates, weights)
-                waiting = []
-        return dropped + (self._flush(waiting, templates, weights) if waiting else 0)
+        extraction = Extraction(self)
+        for hypothesis in hypotheses:
+            extraction.add(self.fitted(hypothesis), templates, weights)
+        return extraction.finish()
 
-    def _flush(self, waiting: list[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
-        rows = self.raw(np.stack([hypothesis.picture for hypothesis in waiting]))
-        dropped = 0
-        for hypothesis, row in zip(waiting, rows, strict=True):
-            usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
-            for scale, slot in hypothesis.slots:
-                if usable:
-                    templates[scale, slot] = row
-                else:
-                    weights[scale, slot] = 0.0
-                    dropped += 1
-        return dropped
+    def fitted(self, hypothesis: Hypothesis) -> Hypothesis:
+        """The hypothesis at the network's size."""
+        picture = resize(hypothesis.picture, self.network.card.contract.size, method=self._method)
+        return Hypothesis(rounded(picture, self._quantize), hypothesis.slots)
 
     def raw(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W, 3) float32 RGB in [0, 1] at the network's size to (N, D); with ``flip`` the sum of the picture's and
@@ -102,6 +90,41 @@ class TemplateNetwork:
                 f"matcher {self.network.card.name!r}: its card says template length {self.length}, got {rows.shape[1]}"
             )
         return normalized(rows, self._normalize)
+
+
+class Extraction:
+    """Hypotheses of any number of faces on their way through one network: each batch is as full as can be."""
+
+    def __init__(self, network: TemplateNetwork) -> None:
+        self._network = network
+        self._waiting: list[tuple[Hypothesis, NDArray[np.float32], NDArray[np.float32]]] = []
+        self._dropped = 0
+
+    def add(self, fitted: Hypothesis, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+        """One more hypothesis at the network's size, for its slots in ``templates`` (S, N, D) and ``weights`` (S, N), which are
+        filled by the time of :meth:`finish`."""
+        self._waiting.append((fitted, templates, weights))
+        if len(self._waiting) == BATCH:
+            self._flush()
+
+    def finish(self) -> int:
+        """Fill what is waiting; how many hypotheses were dropped since the last time, as :meth:`TemplateNetwork.extract`."""
+        if self._waiting:
+            self._flush()
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+    def _flush(self) -> None:
+        rows = self._network.raw(np.stack([fitted.picture for fitted, _, _ in self._waiting]))
+        for (fitted, templates, weights), row in zip(self._waiting, rows, strict=True):
+            usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
+            for scale, slot in fitted.slots:
+                if usable:
+                    templates[scale, slot] = row
+                else:
+                    weights[scale, slot] = 0.0
+                    self._dropped += 1
+        self._waiting = []
 
 
 def normalized(rows: NDArray[np.float32], how: Normalize) -> NDArray[np.float32]:
