@@ -36,6 +36,7 @@ from meetmid.scores.ranking import Candidate
 from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.stored import Stored
+from meetmid.timing import Sample, expected_seconds
 
 GIB = 2**30
 MIN_MEMORY = 128 * 2**20
@@ -206,10 +207,18 @@ class Matcher:
             raise InputError(f"k expects at least 1, got {k}")
         return self.match(probe, gallery, faces=faces).rank(k)
 
-    def plan(self, n_probes: int, n_gallery: int, *, measure: bool = True) -> Plan:
-        """What a match of that size costs: templates, FLOPs, bytes, and, when measured here and now, seconds."""
+    def plan(self, probes: Any, gallery: Any, *, measure: bool = True) -> Plan:
+        """What a match costs: templates, FLOPs, bytes, and, measured here in about two seconds, the seconds it will take.
+
+        ``probes`` and ``gallery`` are numbers of pictures, which are then taken for face crops of 24 and 160 px, or the sides
+        themselves (or an enrolled Gallery), of which some are tried: decoding and finding faces take their time too. Raises
+        InputError for an unusable side.
+        """
+        p, g = Sample.of(probes, "probe"), Sample.of(gallery, "gallery")
+        stages = expected_seconds(self.comparison, p, g) if measure else None
         return make_plan(
-            self.config, (self.network, self.gallery_network), self.hallucinator, n_probes, n_gallery, measure=measure
+            self.config, (self.network, self.gallery_network), self.hallucinator, p.count, g.count, stages,
+            enrolled=isinstance(gallery, Gallery),
         )
 
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:

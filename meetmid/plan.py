@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from meetmid.config import MatchConfig
 from meetmid.gallery.hypotheses import GalleryLayout
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import scale_labels
-from meetmid.runtime.sessions import BATCH
 from meetmid.templates.extraction import TemplateNetwork
 
 
@@ -22,8 +17,9 @@ class Plan:
 
     ``probe_templates`` and ``gallery_templates`` network runs in all, ``super_resolutions`` generator runs,
     ``similarities`` compared; ``flops`` (2 x multiply-adds) or None where a card does not state its cost;
-    ``gallery_bytes`` of enrolled templates; ``seconds`` that the networks are expected to take on this machine (decoding,
-    degrading, resizing and scoring come on top), or None if not measured. Blur levels that collapse make a real run cheaper.
+    ``gallery_bytes`` of enrolled templates; ``stages``, the seconds that each stage is expected to take on this machine, as
+    :class:`meetmid.MatchResult` tells them afterwards, and ``seconds`` of all, or None if not measured. Blur levels that
+    collapse make a real run cheaper.
     """
 
     preset: str
@@ -35,11 +31,17 @@ class Plan:
     similarities: int
     flops: float | None
     gallery_bytes: int
-    seconds: float | None
+    stages: dict[str, float] | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all stages."""
+        return None if self.stages is None else sum(self.stages.values())
 
     def __str__(self) -> str:
         flops = "unknown (a card states no cost)" if self.flops is None else f"{self.flops:.3g}"
-        seconds = "not measured" if self.seconds is None else f"{self.seconds:.1f}"
+        stages = self.stages or {}
+        told = "not measured" if self.seconds is None else f"{self.seconds:,.1f}"
         rows = (
             ("preset", self.preset),
             ("probes x gallery", f"{self.n_probes} x {self.n_gallery}"),
@@ -49,7 +51,8 @@ class Plan:
             ("similarities", f"{self.similarities:,}"),
             ("floating-point operations", flops),
             ("gallery store, bytes", f"{self.gallery_bytes:,}"),
-            ("network seconds here", seconds),
+            ("seconds here", told),
+            *((f"  {name}", f"{seconds:,.1f}") for name, seconds in stages.items()),
         )
         return "\n".join(f"{name:<26}{value:>20}" for name, value in rows)
 
@@ -60,15 +63,16 @@ def make_plan(
     hallucinator: Hallucinator,
     n_probes: int,
     n_gallery: int,
+    stages: dict[str, float] | None,
     *,
-    measure: bool,
+    enrolled: bool,
 ) -> Plan:
-    """See :meth:`meetmid.Matcher.plan`."""
+    """See :meth:`meetmid.Matcher.plan`; ``stages`` of :func:`meetmid.timing.expected_seconds`."""
     layout = GalleryLayout.of(config)
     flips = 2 if config.flip else 1
     levels = len(config.sigmas) if config.scales else 0
     per_probe = levels * len(config.scales) + config.identity
-    per_portrait = layout.networks_runs()
+    per_portrait = 0 if enrolled else layout.networks_runs()
     runs = (flips * n_probes * per_probe, flips * n_gallery * per_portrait)
     own = [network.network.card.gmac for network in networks]
     generated = [generator.card.gmac for generator in hallucinator.networks.values()]
@@ -78,30 +82,7 @@ def make_plan(
     if min(own + generated) > 0:
         multiplied = runs[0] * own[0] + runs[1] * own[1] + n_probes * levels * sum(generated)
         flops = 2e9 * multiplied + 2.0 * compared * length
-    seconds = None
-    if measure:
-        per_run = {network: _seconds(network, network.network.card.contract.size) for network in networks}
-        templates = sum(count * per_run[network] for count, network in zip(runs, networks, strict=True))
-        generated_once = sum(_seconds_of(hallucinator, scale, config.lr_size or 24) for scale in config.scales)
-        seconds = templates + n_probes * levels * generated_once
     stored = n_gallery * len(scale_labels(config)) * layout.slots * length * 4
     return Plan(
-        config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), *runs, compared, flops, stored, seconds,
+        config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), *runs, compared, flops, stored, stages,
     )
-
-
-def _seconds(network: TemplateNetwork, size: tuple[int, int]) -> float:
-    """Seconds per template, the best of three full batches."""
-    blank = np.zeros((BATCH, *size, 3), np.float32)
-    return min(_time(lambda: network.raw(blank)) for _ in range(3)) / BATCH
-
-
-def _seconds_of(hallucinator: Hallucinator, scale: int, side: int) -> float:
-    blank = np.zeros((BATCH, side, side, 3), np.float32)
-    return min(_time(lambda: hallucinator(blank, scale)) for _ in range(3)) / BATCH
-
-
-def _time(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    call()
-    return time.perf_counter() - begun

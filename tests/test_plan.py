@@ -61,3 +61,45 @@ def test_a_measured_plan_and_shown_hypotheses(small, face):
         assert [(w.scale, w.sigma) for w, _ in shown] == [(1, 0), *((s, b) for s in (2, 4) for b in (0, 0.5, 1))]
         assert [p.shape[0] for _, p in shown] == [48] + [24] * 3 + [48] * 3
         assert len(matcher.show_gallery(face(2, 60))) == 3 + 2 * 2
+
+
+def test_sides_enrolled_galleries_and_counts(small, probes, portraits, tmp_path):
+    with small() as matcher:
+        gallery = matcher.enroll(portraits, path=tmp_path / "g")
+        by_side, by_count = matcher.plan(probes, portraits, measure=False), matcher.plan(4, 5, measure=False)
+        assert by_side == by_count
+        enrolled = matcher.plan(probes, gallery)
+        assert enrolled.gallery_templates == 0
+        assert enrolled.similarities == by_count.similarities
+        assert enrolled.stages["gallery"] == 0
+        measured = matcher.plan(probes, portraits)
+        assert set(measured.stages) == {"probe", "gallery", "scores"}
+        assert min(measured.stages.values()) > 0
+        assert measured.seconds == sum(measured.stages.values())
+        assert "scores" in str(measured)
+        with pytest.raises(meetmid.InputError, match="0 or more"):
+            matcher.plan(-1, 5)
+        with pytest.raises(meetmid.InputError):
+            matcher.plan([], 5)
+
+
+def test_seconds_grow_with_the_numbers(small):
+    with small() as matcher:
+        few, many = matcher.plan(0, 10), matcher.plan(0, 100_000)
+    assert few.stages["probe"] == many.stages["probe"] == 0
+    assert many.seconds > 100 * few.seconds
+
+
+def test_a_whole_tree_is_tried_on_a_few_of_its_paths(small, face, monkeypatch):
+    taken = []
+    run = Network.run
+
+    def counting(self, pictures):
+        taken.append(len(pictures))
+        return run(self, pictures)
+
+    with small(paths="len<=3", centering="set") as matcher:
+        monkeypatch.setattr(Network, "run", counting)
+        monkeypatch.setattr("meetmid.timing.BUDGET", 0.0)
+        assert matcher.plan(1, 1).seconds > 0
+    assert sum(taken) < 200

@@ -23,7 +23,9 @@ class Bar:
         if stage != self._stage:
             self._stage, self._begun = stage, time.monotonic()
         filled = WIDTH * done // max(total, 1)
-        left = (time.monotonic() - self._begun) / done * (total - done)
+        spent = max(time.monotonic() - self._begun, 1e-9)
+        left = spent / done * (total - done)
         end = "\n" if done >= total else ""
-        sys.stderr.write(f"\r{stage:<9}[{'#' * filled}{'.' * (WIDTH - filled)}] {done}/{total} {left:6.0f} s left{end}")
+        drawn = "#" * filled + "." * (WIDTH - filled)
+        sys.stderr.write(f"\r{stage:<9}[{drawn}] {done}/{total} {done / spent:6.1f}/s {left:6.0f} s left{end}")
         sys.stderr.flush()

@@ -224,11 +224,10 @@ def plan(options: argparse.Namespace) -> int:
     """``meetmid plan``."""
     from meetmid.config import PRESETS
 
-    if options.n_probes < 0 or options.n_gallery < 0:
-        raise InputError("plan expects counts of 0 or more")
+    sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side) for side in (options.probes, options.gallery)]
     for name in PRESETS if options.all else [options.preset]:
         with open_matcher(options, preset=name) as matcher:
-            print(matcher.plan(options.n_probes, options.n_gallery), end="\n\n" if options.all else "\n")
+            print(matcher.plan(*sides), end="\n\n" if options.all else "\n")
     return DONE
 
 

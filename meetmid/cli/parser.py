@@ -64,8 +64,8 @@ def build_parser() -> argparse.ArgumentParser:
     _pictures_out(hallucinate)
 
     plan = _verb(verbs, "plan", commands.plan, "what a match costs")
-    plan.add_argument("n_probes", type=int)
-    plan.add_argument("n_gallery", type=int)
+    plan.add_argument("probes", help="how many pictures, or the pictures themselves")
+    plan.add_argument("gallery", help="the same of the gallery, or one that is enrolled")
     plan.add_argument("--all", action="store_true", help="every preset")
     matching.add_arguments(plan)
 
