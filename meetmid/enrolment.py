@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from meetmid.comparison import Comparison
+from meetmid.errors import ConfigError
 from meetmid.faces.finding import Hint, hints_for
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
@@ -47,9 +48,28 @@ def enroll_into(
         progress = Progress(callback, "gallery", sum(len(e.sources) for e in side), sum(len(e.sources) for e in side[:done]))
         for part in _parts(done, len(side)):
             chunk = side[part]
-            own = {e.id: h[0] if len(e.sources) == 1 else h for e, h in zip(chunk, hints[part], strict=True)}
+            own = _by_id(zip(chunk, hints[part], strict=True))
             writer.append(compare.enrolled(chunk, own, progress, tuple(map(_source, chunk, hints[part]))))
         writer.finish()
+
+
+def share(
+    side: Sequence[Entry], faces: Hint | None, part: tuple[int, int], mode: str
+) -> tuple[Sequence[Entry], Hint | None]:
+    """The ``part`` = (k, n)-th of n shares of a side, 1 <= k <= n, and its hints: content decides, so that an entry is in the
+    same share wherever and in whatever order the side is listed. Raises ConfigError."""
+    k, n = part
+    if not 1 <= k <= n:
+        raise ConfigError(f"part expects (k, n) with 1 <= k <= n, got {part}")
+    if n == 1:
+        return side, faces
+    hints = hints_for(faces, side, mode)
+    chosen = [(e, h) for e, h in zip(side, hints, strict=True) if int(_source(e, h)[:16], 16) % n == k - 1]
+    return [e for e, _ in chosen], _by_id(chosen)
+
+
+def _by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hint]:
+    return {e.id: h[0] if len(e.sources) == 1 else list(h) for e, h in entries}
 
 
 def _kept(writer: GalleryWriter, side: Sequence[Entry], hints: Sequence[Sequence[Hint]]) -> int:

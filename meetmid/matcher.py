@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig, advised, configured, preset
-from meetmid.enrolment import enroll_into
+from meetmid.enrolment import enroll_into, share
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
@@ -151,15 +151,17 @@ class Matcher:
         faces: Hint | None = None,
         stored: Stored = "float32",
         key: str | os.PathLike[str] | None = None,
+        part: tuple[int, int] = (1, 1),
     ) -> Gallery:
         """Templates of every portrait, kept for any number of matches.
 
         ``images`` a side (:func:`meetmid.images.entries`), ``ids`` its names, ``faces`` per picture as in :meth:`match`.
         With ``path`` the gallery is written there while it is made, ``stored`` and encrypted with ``key`` as in
-        :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. A portrait that fails is recorded
-        in ``status`` (``errors="raise"`` raises InputError instead).
+        :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. ``part=(k, n)`` enrols the k-th of
+        n shares, which the pictures' content decides, for :meth:`meetmid.Gallery.merged`. A portrait that fails is recorded in
+        ``status`` (``errors="raise"`` raises InputError instead).
         """
-        side = entries(images, ids=ids, what="gallery")
+        side, faces = share(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
         if path is None:
             return self.comparison.enroll(side, faces, callback)

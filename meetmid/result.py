@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,37 @@ class MatchResult:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.scores, dtype=dtype, copy=copy)
+
+    @classmethod
+    def merged(cls, parts: Sequence[MatchResult]) -> MatchResult:
+        """One result of a job that was split: parts with the same probes and other portraits, or the other way round, in the
+        order in which they shall stand. It is the result of the whole job, bit for bit, whatever the parts.
+
+        Raises InputError for parts that are not of one job, or whose scores depend on all that is compared
+        (``centering="set"``, ``select="best"``).
+        """
+        if not parts:
+            raise InputError("merged expects at least one result, got none")
+        first, columns = parts[0], len({p.probe_ids for p in parts}) == 1
+        _check_parts(parts, columns)
+        seconds: dict[str, float] = {}
+        for part in parts:
+            seconds = {stage: seconds.get(stage, 0.0) + part.seconds.get(stage, 0.0) for stage in {**seconds, **part.seconds}}
+        whole = replace(
+            first, scores=np.concatenate([p.scores for p in parts], axis=int(columns)), seconds=seconds, source=None,
+            warnings=tuple(dict.fromkeys(warning for p in parts for warning in p.warnings)),
+        )
+        if columns:
+            return replace(
+                whole, gallery_ids=tuple(name for p in parts for name in p.gallery_ids),
+                gallery_status=tuple(status for p in parts for status in p.gallery_status),
+            )
+        crops, pictures = _joined_crops(parts)
+        return replace(
+            whole, probe_ids=tuple(name for p in parts for name in p.probe_ids),
+            probe_status=tuple(status for p in parts for status in p.probe_status),
+            probe_size=np.concatenate([p.probe_size for p in parts]), probe_crops=crops, probe_first=pictures,
+        )
 
     @property
     def failed(self) -> tuple[tuple[str, str, str], ...]:
@@ -231,6 +263,28 @@ def made_with(config: MatchConfig, models: dict[str, str]) -> dict[str, str]:
             "use 'reference', 'vector' or 'none'"
         )
     return {"config": config.hash(), **{name: text.split()[1] for name, text in models.items()}}
+
+
+def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:
+    config = parts[0].config
+    if config.centering == "set" or (config.select == "best" and columns and len(parts) > 1):
+        raise InputError("with centering='set' or select='best' a score depends on all that is compared: such jobs stay whole")
+    if len({(p.config.hash(), tuple(sorted(p.models.items()))) for p in parts}) > 1:
+        raise InputError("the parts were made with different configurations or models")
+    if not columns and len({p.gallery_ids for p in parts}) > 1:
+        raise InputError("the parts have neither the same probes nor the same portraits")
+    names = [name for p in parts for name in (p.gallery_ids if columns else p.probe_ids)]
+    if len(set(names)) < len(names):
+        raise InputError(f"some {'portraits' if columns else 'probes'} are in several parts")
+
+
+def _joined_crops(parts: Sequence[MatchResult]) -> tuple[CropStore | None, NDArray[np.int64] | None]:
+    kept = [(p.probe_crops, p.probe_first) for p in parts if p.probe_crops is not None and p.probe_first is not None]
+    if len(kept) < len(parts):
+        return None, None
+    counts = np.concatenate([np.diff(first) for _, first in kept])
+    crops = CropStore.joined([CropStore.unpack(*store.pack()) for store, _ in kept])
+    return crops, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _ok(status: str) -> bool:

@@ -112,13 +112,13 @@ def enroll(options: argparse.Namespace) -> int:
     with open_matcher(options) as matcher:
         if options.add is None:
             try:
-                gallery = matcher.enroll(options.images, path=store, stored=options.stored, key=options.key)
+                gallery = matcher.enroll(options.images, path=store, stored=options.stored, key=options.key, part=options.part)
             except KeyboardInterrupt:
                 print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
                 return CANCELLED
         else:
             with Gallery.open(store, "a", key=options.key) as writer:
-                gallery = matcher.enroll(options.images)
+                gallery = matcher.enroll(options.images, part=options.part)
                 (writer.append if options.add == "append" else writer.replace)(gallery)
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")

@@ -19,14 +19,22 @@ def add_enroll_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
     for name, text in (("append", "add to the gallery that is there"), ("replace", "the same, and entries of equal names go")):
         kind.add_argument(f"--{name}", dest="add", action="store_const", const=name, help=text)
+    parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N", help="one of N shares; see gallery merge")
     _storage(parser)
+
+
+def _part(text: str) -> tuple[int, int]:
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected K/N such as 1/4, got {text!r}")
+    return int(k), int(n)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to do with which gallery."""
     parser.add_argument("action", choices=tuple(_ACTIONS))
     parser.add_argument("store", help="the gallery's directory")
-    parser.add_argument("what", nargs="*", help="remove: ids; export, import: a file (" + ", ".join(FILES) + ")")
+    parser.add_argument("what", nargs="*", help="remove: ids; merge: parts; export, import: a file (" + ", ".join(FILES) + ")")
     _storage(parser)
 
 
@@ -38,9 +46,10 @@ def _storage(parser: argparse.ArgumentParser) -> None:
 def gallery(options: argparse.Namespace) -> int:
     """``meetmid gallery``."""
     takes_one = options.action in ("export", "import")
-    if (takes_one and len(options.what) != 1) or (options.action == "remove") > len(options.what):
-        raise InputError(f"meetmid gallery {options.action} expects {'one file' if takes_one else 'ids'} after the gallery")
-    if options.what and not takes_one and options.action != "remove":
+    takes_some = {"remove": "ids", "merge": "galleries"}.get(options.action)
+    if (takes_one and len(options.what) != 1) or (takes_some and not options.what):
+        raise InputError(f"meetmid gallery {options.action} expects {takes_some or 'one file'} after the gallery")
+    if options.what and not takes_one and not takes_some:
         raise InputError(f"meetmid gallery {options.action} expects nothing after the gallery, got {options.what[0]!r}")
     _ACTIONS[options.action](options)
     return DONE
@@ -87,6 +96,15 @@ def _compact(options: argparse.Namespace) -> None:
     print(f"compacted {options.store}")
 
 
+def _merge(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    parts = [Gallery.open(part, key=options.key) for part in options.what]
+    whole = Gallery.merged(parts, sorted(name for part in parts for name in part.ids))
+    whole.save(options.store, stored=options.stored, key=options.key)
+    print(f"wrote {len(whole):,} entries of {len(parts)} galleries to {options.store}")
+
+
 def _export(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
@@ -104,5 +122,6 @@ def _import(options: argparse.Namespace) -> None:
 
 
 _ACTIONS = {
-    "info": _info, "verify": _verify, "remove": _remove, "compact": _compact, "export": _export, "import": _import,
+    "info": _info, "verify": _verify, "remove": _remove, "compact": _compact, "merge": _merge, "export": _export,
+    "import": _import,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, overload
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
-from meetmid.errors import StoreError
+from meetmid.errors import InputError, StoreError
 from meetmid.gallery.contents import Contents, read
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayout
@@ -165,12 +166,42 @@ class Gallery:
         return import_gallery(path)
 
     @classmethod
+    def merged(cls, parts: Sequence[Gallery], ids: Sequence[str] | None = None) -> Gallery:
+        """One gallery of parts that were enrolled with one matcher and configuration, say by several processes
+        (``Matcher.enroll(..., part=(k, n))``); in the order of ``ids``, default that of the parts. Templates in files stay
+        there until it is saved. Raises StoreError for parts that do not fit, InputError for missing, strange or doubled ids."""
+        if not parts:
+            raise InputError("merged expects at least one gallery, got none")
+        first = parts[0]
+        for part in parts[1:]:
+            part.check(first.matcher, first.config, first.lr_shape)
+        whole = Contents.joined([part.contents() for part in parts])
+        names = whole.entries.ids
+        place = {name: k for k, name in enumerate(names)}
+        if len(place) < len(names):
+            raise InputError("some ids are in several parts")
+        if ids is not None:
+            if set(ids) != set(names) or len(ids) != len(names):
+                strange = sorted(set(ids) ^ set(names))
+                raise InputError(f"ids expects every entry's id once; missing, strange or twice: {strange[:5]}")
+            whole = whole.ordered([place[name] for name in ids])
+        entries = whole.entries
+        return replace(
+            first, ids=entries.ids, status=entries.status, sources=entries.sources, pool=whole.pool, crops=whole.crops,
+            dropped=whole.dropped, stored=_coarsest(parts),
+        )
+
+    @classmethod
     def _of(cls, manifest: Manifest, contents: Contents) -> Gallery:
         entries = contents.entries
         return cls(
             entries.ids, entries.status, manifest.config, manifest.matcher, manifest.lr_shape, contents.pool, contents.crops,
             contents.dropped, entries.sources, manifest.stored,
         )
+
+
+def _coarsest(parts: Sequence[Gallery]) -> Stored:
+    return max((part.stored for part in parts), key=get_args(Stored).index)
 
 
 def _room(first: NDArray[np.int64]) -> TemplatePool:

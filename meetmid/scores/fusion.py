@@ -46,7 +46,8 @@ class Fused:
     bound: Scores | None = None
 
 
-def _side(templates: Templates, weights: NDArray[Any] | None, name: str, unit: bool) -> Side:
+def side_of(templates: Templates, weights: NDArray[Any] | None, name: str, unit: bool) -> Side:
+    """One side of :func:`fuse`; raises InputError for arrays that are none."""
     expected = f"{name}_templates expects (entries, scales, hypotheses, length) float32 or float16"
     if not isinstance(templates, np.ndarray) or templates.dtype not in (np.float32, np.float16):
         raise InputError(f"{expected}, got {getattr(templates, 'dtype', type(templates).__name__)}")
@@ -131,8 +132,8 @@ def fuse(
             raise ConfigError(f"{name} expects one of {', '.join(get_args(kind))}, got {value!r}")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads expects at least 1, got {threads}")
-    p = _side(probe_templates, probe_weights, "probe", unit)
-    g = _side(gallery_templates, gallery_weights, "gallery", unit)
+    p = side_of(probe_templates, probe_weights, "probe", unit)
+    g = side_of(gallery_templates, gallery_weights, "gallery", unit)
     if p.templates.shape[1] != g.templates.shape[1] or p.templates.shape[3] != g.templates.shape[3]:
         raise InputError(
             f"both sides expect the same scales and template length, got {p.templates.shape} and {g.templates.shape}"

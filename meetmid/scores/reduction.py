@@ -99,6 +99,14 @@ def reduce_sides(a: Side, b: Side, task: Task, outers: Sequence[Outer], met: Pos
                 _reduce(pool, found, outer, task.threads, carried[here], carry[here])
 
 
+def reach(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task) -> Iterator[tuple[Any, slice, Scores, Positions]]:
+    """Row by row of ``a`` and entry by entry of ``b``: an index of rows, entries, the largest similarity (rows, entries) and
+    the position in ``b``'s stream of the row that has it, the first of equal ones, -1 where nothing meets."""
+    for found in _meetings(pool, a, b, task, True):
+        assert found.met is not None
+        yield found.block.index, slice(found.first, found.first + len(found.best)), found.best.T, found.met.T
+
+
 def largest(a: Side, b: Side, threads: int, block: int) -> Iterator[tuple[Positions, Scores, Positions]]:
     """Rows of ``a`` (positions in its stream), their largest similarity to anything of ``b`` and the first entry that has it;
     -inf and -1 where there is none."""

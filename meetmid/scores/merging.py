@@ -1,0 +1,102 @@
+"""Maxima over a gallery's hypotheses that several processes or machines found, merged to the same bits that one would give.
+
+Jobs split by entries need no more than putting rows or columns beside each other: a score depends on its own two entries alone.
+Where the hypotheses of one portrait are split, every part finds the largest similarity of each probe hypothesis; the larger of
+two wins, of equal ones the first, whatever the order of merging; the probe's rule is applied once, at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.errors import ConfigError, InputError
+from meetmid.scores import kernels
+from meetmid.scores.engines import Exact
+from meetmid.scores.fusion import side_of
+from meetmid.scores.reduction import Task, reach
+from meetmid.scores.side import BLOCK
+
+NOTHING = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False)
+class Maxima:
+    """Of every probe hypothesis, its largest similarity with what was seen of every portrait: ``values`` (P, S, M, G)
+    float32, -inf where nothing met, and ``winners`` (P, S, M, G) int64, the number of the hypothesis that has it among all of
+    the portrait (scale times N plus its place), the first of equal ones."""
+
+    values: NDArray[np.float32]
+    winners: NDArray[np.int64]
+
+    def merged(self, other: Maxima) -> Maxima:
+        """What both have seen together; associative and commutative to the bit. Raises InputError for other shapes."""
+        if self.values.shape != other.values.shape:
+            shapes = f"{self.values.shape} and {other.values.shape}"
+            raise InputError(f"both parts expect the same probes and portraits, got {shapes}")
+        first = (other.values == self.values) & (other.winners < self.winners)
+        theirs = (other.values > self.values) | first
+        return Maxima(np.where(theirs, other.values, self.values), np.where(theirs, other.winners, self.winners))
+
+    def scores(
+        self, rule: Literal["S_max", "S_add"] = "S_add", *, weights: NDArray[Any] | None = None, mean: bool = False
+    ) -> NDArray[np.float32]:
+        """(P, G) float32: the probe's rule over its hypotheses, ``weights`` (P, S, M) or (S, M) and ``mean`` as in
+        :func:`meetmid.fuse`, whose result for the whole gallery this is, bit for bit."""
+        if rule not in ("S_max", "S_add"):
+            raise ConfigError(f"rule expects 'S_max' or 'S_add', got {rule!r}")
+        probes, each, portraits = len(self.values), self.values[0].size // max(1, self.values.shape[3]), self.values.shape[3]
+        given = np.ones(self.values.shape[1:3]) if weights is None else np.asarray(weights, np.float64)
+        flat = np.ascontiguousarray(np.broadcast_to(given, self.values.shape[:3])).reshape(probes, each)
+        out = np.full((probes, portraits), np.nan, np.float32)
+        none = np.zeros((portraits, 3))
+        for p, (a, b) in enumerate(pairwise(np.arange(probes + 1))):
+            there = np.flatnonzero(flat[p] > 0)
+            best = np.ascontiguousarray(self.values[p].reshape(each, portraits)[there].T)
+            kernels.reduce_entries(
+                best, flat[p][there], np.array([0, len(there)]), 0, portraits, rule == "S_max", mean, False, False, none, none,
+                out[a:b],
+            )
+        return out
+
+
+def maxima(
+    probe_templates: NDArray[Any],
+    gallery_templates: NDArray[Any],
+    *,
+    first: int = 0,
+    total: int | None = None,
+    pairing: Literal["all", "same_scale"] = "all",
+    probe_weights: NDArray[Any] | None = None,
+    gallery_weights: NDArray[Any] | None = None,
+    unit: bool = False,
+    threads: int | None = None,
+) -> Maxima:
+    """The part of S_max over hypotheses ``first`` .. ``first`` + N of the ``total`` that every portrait has per scale (default:
+    these are all). Arrays and other keywords as in :func:`meetmid.fuse`; raises InputError as it does."""
+    p = side_of(probe_templates, probe_weights, "probe", unit)
+    g = side_of(gallery_templates, gallery_weights, "gallery", unit)
+    if p.templates.shape[1::2] != g.templates.shape[1::2]:
+        raise InputError(
+            f"both sides expect the same scales and template length, got {p.templates.shape} and {g.templates.shape}"
+        )
+    count = g.weights.shape[2]
+    whole = first + count if total is None else total
+    if first < 0 or first + count > whole:
+        raise InputError(f"hypotheses {first} .. {first + count} expect to lie within {whole} per scale")
+    many = threads or os.cpu_count() or 1
+    values = np.full((len(p) * p.slots, len(g)), -np.inf, np.float32)
+    place = np.full(values.shape, -1, np.int64)
+    with ThreadPoolExecutor(many) as pool:
+        for rows, entries, best, met in reach(pool, p, g, Task(pairing == "same_scale", many, BLOCK, Exact())):
+            values[rows, entries], place[rows, entries] = best, met
+    scale, hypothesis = np.divmod(place - g.starts[:-1], count)
+    winners = np.where(place >= 0, scale * whole + first + hypothesis, NOTHING)
+    shape = (*p.weights.shape, len(g))
+    return Maxima(values.reshape(shape), winners.reshape(shape))

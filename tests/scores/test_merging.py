@@ -1,0 +1,85 @@
+"""Parts of a fusion that several processes find, against the whole."""
+
+import multiprocessing
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import meetmid
+from meetmid.errors import ConfigError, InputError
+from meetmid.scores.merging import Maxima, maxima
+
+
+def sides(seed, p=3, g=4, s=2, m=3, n=11, d=16):
+    rng = np.random.default_rng(seed)
+    probes, gallery = (rng.standard_normal((e, s, h, d), np.float32) for e, h in ((p, m), (g, n)))
+    gallery[:, :, n // 2] = gallery[:, :, 0]  # equal ones
+    weights = rng.integers(0, 2, (g, s, n))
+    return probes, gallery, rng.integers(0, 3, (p, s, m)), weights
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 999), st.lists(st.integers(1, 10), max_size=3, unique=True), st.sampled_from(["all", "same_scale"]),
+       st.randoms())
+def test_any_split_merged_in_any_order_is_the_whole(seed, cuts, pairing, rng):
+    probes, gallery, probe_weights, gallery_weights = sides(seed)
+    bounds = [0, *sorted(cuts), 11]
+    options = {"pairing": pairing, "probe_weights": probe_weights}
+    parts = [
+        maxima(probes, gallery[:, :, a:b], first=a, total=11, gallery_weights=gallery_weights[:, :, a:b], **options)
+        for a, b in pairwise(bounds)
+    ]
+    while len(parts) > 1:
+        one, other = (parts.pop(rng.randrange(len(parts))) for _ in range(2))
+        parts.append(one.merged(other))
+    (found,) = parts
+    for rule in ("S_add", "S_max"):
+        whole = meetmid.fuse(
+            probes, gallery, probe=rule, gallery="S_max", gallery_weights=gallery_weights, add="sum", detail=True, **options
+        )
+        assert np.array_equal(found.scores(rule, weights=probe_weights), whole.scores, equal_nan=True)
+        met = whole.winners >= 0
+        assert np.array_equal(found.winners[met], whole.winners[met])
+        assert (found.values[~met] == -np.inf).all()
+    mean = meetmid.fuse(
+        probes, gallery, probe="S_add", gallery="S_max", gallery_weights=gallery_weights, add="mean", **options
+    )
+    assert np.array_equal(found.scores(weights=probe_weights, mean=True), mean, equal_nan=True)
+
+
+def _part(seed, first, last, answer):
+    probes, gallery, *_ = sides(seed)
+    answer.put((first, maxima(probes, gallery[:, :, first:last], first=first, total=11, threads=1)))
+
+
+def test_two_processes_merge_to_the_same_bits():
+    spawn, answers = multiprocessing.get_context("spawn"), []
+    queue = spawn.Queue()
+    workers = [spawn.Process(target=_part, args=(5, a, b, queue)) for a, b in ((0, 4), (4, 11))]
+    for worker in workers:
+        worker.start()
+    answers = [queue.get(timeout=120)[1] for _ in workers]
+    for worker in workers:
+        worker.join()
+    probes, gallery, *_ = sides(5)
+    found = answers[0].merged(answers[1])
+    assert np.array_equal(found.scores(), meetmid.fuse(probes, gallery))
+    assert "meetmid" in sys.modules
+
+
+def test_what_does_not_fit_is_refused():
+    probes, gallery, *_ = sides(0)
+    part = maxima(probes, gallery)
+    assert isinstance(part, Maxima)
+    with pytest.raises(InputError, match="same probes and portraits"):
+        part.merged(maxima(probes[:2], gallery))
+    with pytest.raises(InputError, match="within 12"):
+        maxima(probes, gallery, first=5, total=12)
+    with pytest.raises(InputError, match="same scales"):
+        maxima(probes, gallery[:, :1])
+    with pytest.raises(ConfigError, match="rule"):
+        part.scores("T_add")
