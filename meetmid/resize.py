@@ -53,6 +53,33 @@ def _taps(n_in: int, n_out: int) -> tuple[NDArray[np.int64], NDArray[np.float32]
     return first, weights.astype(np.float32)
 
 
+@numba.njit(cache=True, nogil=True, fastmath={"contract"})
+def _columns(
+    image: NDArray[Any], first: NDArray[np.int64], weight: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
+    """``out[y]`` = the weighted sum of rows first[y] .. of ``image`` (H, W)."""
+    height, taps = weight.shape
+    for y in range(height):
+        row = out[y]
+        row[:] = 0.0
+        for k in range(taps):
+            w, source = weight[y, k], image[first[y] + k]
+            for x in range(row.shape[0]):
+                row[x] += w * np.float32(source[x])
+
+
+@numba.njit(cache=True, nogil=True)
+def _transposed(image: NDArray[np.float32], out: NDArray[np.float32], clip: bool) -> None:
+    """``out`` (W, H, C) = ``image`` (H, W, C) with its sides exchanged, clipped to [0, 1] where asked for."""
+    height, width, channels = image.shape
+    for top in range(0, height, 16):
+        for x in range(width):
+            for y in range(top, min(top + 16, height)):
+                for c in range(channels):
+                    value = image[y, x, c]
+                    out[x, y, c] = min(max(value, np.float32(0.0)), np.float32(1.0)) if clip else value
+
+
 @numba.njit(cache=True, nogil=True)
 def _resample(
     image: NDArray[Any],
@@ -61,28 +88,17 @@ def _resample(
     first_y: NDArray[np.int64],
     weight_y: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    height, _, channels = image.shape
-    width_out, taps_x = weight_x.shape
-    height_out, taps_y = weight_y.shape
-    rows = np.zeros((height, width_out, channels), np.float32)
-    for y in range(height):
-        for x in range(width_out):
-            for k in range(taps_x):
-                w = weight_x[x, k]
-                for c in range(channels):
-                    rows[y, x, c] += w * image[y, first_x[x] + k, c]
-    out = np.zeros((height_out, width_out, channels), np.float32)
-    for y in range(height_out):
-        for k in range(taps_y):
-            w = weight_y[y, k]
-            row = first_y[y] + k
-            for x in range(width_out):
-                for c in range(channels):
-                    out[y, x, c] += w * rows[row, x, c]
-    for y in range(height_out):
-        for x in range(width_out):
-            for c in range(channels):
-                out[y, x, c] = min(max(out[y, x, c], np.float32(0.0)), np.float32(1.0))
+    """Columns first, then, sides exchanged, rows: both passes run along memory."""
+    height, width, channels = image.shape
+    high, wide = len(first_y), len(first_x)
+    lower = np.empty((high, width * channels), np.float32)
+    _columns(image.reshape(height, width * channels), first_y, weight_y, lower)
+    turned = np.empty((width, high, channels), np.float32)
+    _transposed(lower.reshape(high, width, channels), turned, False)
+    lower = np.empty((wide, high * channels), np.float32)
+    _columns(turned.reshape(width, high * channels), first_x, weight_x, lower)
+    out = np.empty((high, wide, channels), np.float32)
+    _transposed(lower.reshape(wide, high, channels), out, True)
     return out
 
 

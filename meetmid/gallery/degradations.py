@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from meetmid.config import DegradationOptions
 from meetmid.errors import InputError
 from meetmid.gallery.kernels import border_type, disk_kernel, gauss_kernel, motion_kernel, warp
+from meetmid.gallery.noise import add_noise, shuffle_pixels
 from meetmid.gallery.paths import DEGRADATIONS
 from meetmid.gallery.randomness import NodeStream
 from meetmid.resize import Image, resize, rounded
@@ -30,19 +31,19 @@ _INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST_EXA
 
 def gauss_noise(image: Image, stream: NodeStream, options: DegradationOptions, kernel_scale: float) -> Image:
     """x + n, n ~ N(0, 0.02) per pixel and channel, or per pixel with ``noise_color="gray"``."""
-    shape = _noise_shape(image, options)
-    noise = math.sqrt(VARIANCE) * stream.normals(math.prod(shape))
-    return image + noise.astype(np.float32).reshape(shape)
+    result: Image = add_noise(image, stream.key, math.sqrt(VARIANCE), options.noise_color == "gray", False)
+    return result
 
 
 def speckle(image: Image, stream: NodeStream, options: DegradationOptions, kernel_scale: float) -> Image:
     """x + x n, n of mean 0 and variance 0.02, Gaussian or (``speckle_dist``, as MATLAB's ``imnoise``) uniform."""
-    shape = _noise_shape(image, options)
+    gray = options.noise_color == "gray"
     if options.speckle_dist == "gaussian":
-        noise = math.sqrt(VARIANCE) * stream.normals(math.prod(shape))
-    else:
-        noise = math.sqrt(3.0 * VARIANCE) * (2.0 * stream.uniforms(math.prod(shape)) - 1.0)
-    return image * (np.float32(1.0) + noise.astype(np.float32).reshape(shape))
+        result: Image = add_noise(image, stream.key, math.sqrt(VARIANCE), gray, True)
+        return result
+    shape = (*image.shape[:2], 1 if gray else image.shape[2])
+    noise = math.sqrt(3.0 * VARIANCE) * (2.0 * stream.uniforms(math.prod(shape)) - 1.0)
+    return np.asarray(image * (np.float32(1.0) + noise.astype(np.float32).reshape(shape)), np.float32)
 
 
 def color(image: Image, stream: NodeStream, options: DegradationOptions, kernel_scale: float) -> Image:
@@ -129,17 +130,16 @@ def pshuf(image: Image, stream: NodeStream, options: DegradationOptions, kernel_
     patch^2 uniforms per block (blocks row-major), or one per block for positions.
     """
     n = options.patch
+    if options.pshuf == "pixels":
+        result: Image = shuffle_pixels(image, stream.key, n)
+        return result
     rows, columns, channels = image.shape[0] // n, image.shape[1] // n, image.shape[2]
     out = image.copy()
     if rows * columns == 0:
         return out
     whole = out[: rows * n, : columns * n].reshape(rows, n, columns, n, channels)
     blocks = whole.transpose(0, 2, 1, 3, 4).reshape(rows * columns, n * n, channels)
-    if options.pshuf == "pixels":
-        order = np.argsort(stream.uniforms(rows * columns * n * n).reshape(-1, n * n), axis=1, kind="stable")
-        blocks = np.take_along_axis(blocks, order[:, :, None], axis=1)
-    else:
-        blocks = blocks[np.argsort(stream.uniforms(rows * columns), kind="stable")]
+    blocks = blocks[np.argsort(stream.uniforms(rows * columns), kind="stable")]
     shuffled = blocks.reshape(rows, columns, n, n, channels).transpose(0, 2, 1, 3, 4)
     out[: rows * n, : columns * n] = shuffled.reshape(rows * n, columns * n, channels)
     return out
@@ -165,7 +165,8 @@ def apply(
     """
     if name not in _FUNCTIONS:
         raise InputError(f"unknown degradation {name!r}; known are {', '.join(DEGRADATIONS)}")
-    return rounded(_clip(_FUNCTIONS[name](image, stream, options, kernel_scale)), options.quantize)
+    made = _FUNCTIONS[name](image, stream, options, kernel_scale)
+    return rounded(np.clip(made, np.float32(0.0), np.float32(1.0), out=None if made is image else made), options.quantize)
 
 
 def _clip(image: Image) -> Image:
@@ -174,11 +175,6 @@ def _clip(image: Image) -> Image:
 
 def _within(span: tuple[float, float], u: float) -> float:
     return span[0] + (span[1] - span[0]) * u
-
-
-def _noise_shape(image: Image, options: DegradationOptions) -> tuple[int, int, int]:
-    height, width, channels = image.shape
-    return height, width, 1 if options.noise_color == "gray" else channels
 
 
 def _separable(

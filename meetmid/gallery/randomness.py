@@ -1,7 +1,6 @@
 """Random numbers that depend only on seed, image and path, not on order or threads (degradations.md section 6).
 
-A node's 128-bit BLAKE2b key seeds Philox-4x64-10 (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011). Only raw 64-bit words are used: NumPy keeps their stream fixed, but not that of its distributions (NEP 19).
+A node's 128-bit BLAKE2b key seeds Philox-4x64-10 (:mod:`meetmid.gallery.philox`), of which only raw 64-bit words are used.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError
+from meetmid.gallery.philox import fill
 
 SHARED_IMAGE_ID = bytes(16)
 """The image id of ``draws="shared"``: every portrait gets the same noise and warps."""
@@ -47,24 +47,17 @@ class NodeStream:
 
     def __init__(self, key: bytes) -> None:
         """``key`` the 16 bytes of :func:`node_key`, read as two little-endian u64."""
-        self._generator = np.random.Philox(key=np.frombuffer(key, "<u8").astype(np.uint64))
+        self.key: NDArray[np.uint64] = np.frombuffer(key, "<u8").astype(np.uint64)
+        self._next = 0
 
     def words(self, n: int) -> NDArray[np.uint64]:
         """The next n raw 64-bit words, (n,) uint64."""
-        words: NDArray[np.uint64] = self._generator.random_raw(n)
-        return words
+        first, self._next = self._next, self._next + n
+        begin = first // 4 * 4
+        words = np.empty(-(-(self._next - begin) // 4) * 4, np.uint64)
+        fill(self.key, begin, words)
+        return words[first - begin : self._next - begin]
 
     def uniforms(self, n: int) -> NDArray[np.float64]:
         """(n,) float64 in [0, 1): the upper 53 bits of one word each."""
         return (self.words(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-    def normals(self, n: int) -> NDArray[np.float64]:
-        """(n,) float64 standard normals from ceil(n / 2) word pairs: all cosine branches, then all sine branches.
-
-        Source: G. E. P. Box and M. E. Muller, "A note on the generation of random normal deviates", Annals of
-        Mathematical Statistics 29(2), 1958.
-        """
-        pairs = self.uniforms(n + n % 2).reshape(-1, 2)
-        radius = np.sqrt(-2.0 * np.log1p(-pairs[:, 0]))
-        angle = 2.0 * np.pi * pairs[:, 1]
-        return np.concatenate((radius * np.cos(angle), radius * np.sin(angle)))[:n]
