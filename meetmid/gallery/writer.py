@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,8 +118,8 @@ class GalleryWriter:
 
     def compact(self) -> None:
         """Write shards that hold removed entries, or are small beside others that are, anew, and erase the old ones."""
-        whole, start = self.contents(verify=True), 0
-        manifest, loose = replace(self.manifest, shards=()), list[ShardRecord]()
+        manifest, loose, start = replace(self.manifest, shards=()), list[ShardRecord](), 0
+        whole = cache(self.contents)  # read only if something is to be written anew
 
         def settle(manifest: Manifest) -> Manifest:
             """``loose`` shards, which end before entry ``start``, written anew."""
@@ -126,7 +127,7 @@ class GalleryWriter:
                 return replace(manifest, shards=(*manifest.shards, *loose))
             count = sum(record.live for record in loose)
             dropped = sum(record.dropped for record in loose)
-            return self._written(whole.part(start - count, start), manifest, dropped)
+            return self._written(whole().part(start - count, start), manifest, dropped)
 
         for record in self.manifest.shards:
             if record.removed or record.bytes < SHARD // 2:
