@@ -3,8 +3,9 @@
     python benchmarks/store.py [--entries 50000] [--repeats 5]
 
 Entries are of one picture with 4 templates of 256 components, random, no crops. Every row interleaved with the plain
-array's, medians: seconds, megabytes of templates per second, ratio to NumPy. "score" is one probe of one hypothesis against all,
-S_max. A writer that syncs its files is compared with ``np.save`` and ``os.fsync``. Writes benchmarks/results/store.csv.
+array's, medians: seconds, megabytes of templates per second, ratio to NumPy. "score" is one probe of one hypothesis
+against all, S_max. A writer that syncs its files is compared with ``np.save`` and ``os.fsync``. Writes
+benchmarks/results/store.csv.
 """
 
 from __future__ import annotations
