@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from meetmid.images import Entry
 from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.resolution import effective_resolution
-from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.pool import TemplatePool
@@ -70,9 +70,15 @@ class Intake:
     memory: int
 
     @property
-    def card(self) -> ModelCard:
-        """The card of the network that makes the gallery's templates."""
-        return self.gallery_network.network.card
+    def degraded_network(self) -> TemplateNetwork:
+        """The network that sees the degraded portraits."""
+        return self.network if self.config.degraded_by == "probe" else self.gallery_network
+
+    @property
+    def gallery_hashes(self) -> str:
+        """The sha256 of the network that makes the gallery's templates, or of both that do."""
+        networks = (self.gallery_network, self.degraded_network)
+        return "+".join(dict.fromkeys(network.network.card.sha256 for network in networks))
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
@@ -110,8 +116,11 @@ class Intake:
 
     def _extractor(self, layout: GalleryLayout) -> Extract:
         def extract(crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> int:
-            hypotheses = gallery_hypotheses(crop, layout, pool.weights[row])
-            return self.gallery_network.extract(hypotheses, pool.templates[row], pool.weights[row])
+            hypotheses, place = gallery_hypotheses(crop, layout, pool.weights[row]), (pool.templates[row], pool.weights[row])
+            if self.degraded_network is self.gallery_network:
+                return self.gallery_network.extract(hypotheses, *place)
+            dropped = self.gallery_network.extract(islice(hypotheses, len(layout.identities)), *place)
+            return dropped + self.degraded_network.extract(hypotheses, *place)
 
         return extract
 

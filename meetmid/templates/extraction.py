@@ -64,6 +64,15 @@ class TemplateNetwork:
                 f"{other.length}"
             )
 
+    def check_same_crops(self, other: TemplateNetwork) -> None:
+        """Raise ConfigError unless the other network expects faces aligned as this one does."""
+        ours, theirs = self.network.card, other.network.card
+        if ours.contract.alignment != theirs.contract.alignment:
+            raise ConfigError(
+                f"degraded_by='probe' shows the crops of {ours.name!r} (alignment {ours.contract.alignment!r}) to "
+                f"{theirs.name!r} ({theirs.contract.alignment!r}): the two must be aligned alike"
+            )
+
     def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
         """Fill ``templates`` (S, N, D) slot by slot and set ``weights`` (S, N) to 0 where a template is unusable.
 
