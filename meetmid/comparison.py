@@ -20,6 +20,7 @@ from meetmid.probes.hallucination import MIN_SIDE, working_size
 from meetmid.probes.hypotheses import probe_slots, scale_labels
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
+from meetmid.scores.normalisation import root_mean_squares
 from meetmid.scores.side import Side
 from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.pool import TemplatePool, allocate
@@ -80,7 +81,7 @@ class Comparison:
         """The gallery that the probes meet: one for all, or one after the other for every probe size."""
         if isinstance(gallery, Gallery):
             layout = GalleryLayout.of(self.config, gallery.lr_shape if self._native else None)
-            gallery.check(self.intake.card.sha256, self.config, layout.lr_shape)
+            gallery.check(self.intake.gallery_hashes, self.config, layout.lr_shape)
             yield Run(gallery)
             return
         side = entries(gallery, what="gallery")
@@ -134,7 +135,7 @@ class Comparison:
         return self._centred(pool, gallery.pool, means)
 
     def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
-        matcher = self.intake.card.sha256
+        matcher = self.intake.gallery_hashes
         return Gallery(
             taken.ids, taken.status, self.config, matcher, layout.lr_shape, taken.pool, taken.crops, taken.dropped
         )
@@ -157,7 +158,11 @@ class Comparison:
         }
         if config.portraits == "max":
             return fuse_portraits(p, g, config.probe_rule, config.gallery_rule, **options)
-        return fuse_sides(p, g, [(config.probe_rule, config.gallery_rule)], **options)[0]
+        scores = fuse_sides(p, g, [(config.probe_rule, config.gallery_rule)], **options)[0]
+        if config.score_norm == "z":
+            each = g.added(limit=memory // 8, unit=config.gallery_rule == "S_add")
+            scores /= root_mean_squares(each, self.reference().second_moment())
+        return scores
 
     def _centred(
         self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None

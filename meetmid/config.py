@@ -21,6 +21,7 @@ Select = Literal["all", "best"]
 Centering = Literal["reference", "set", "vector", "none"]
 Normalize = Literal["raw", "l2", "standardize"]
 Portraits = Literal["pool", "max"]
+ScoreNorm = Literal["none", "z"]
 Color = Literal["rgb", "bgr"]
 Faces = Literal["auto", "crop", "detect", "landmarks"]
 Crop = Literal["arcface5", "box", "square"]
@@ -42,6 +43,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "lr_size": _SIDE, "work_size": _SIDE,
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
     "draws_per_node": Expected("an integer of at least 1", 1),
+    "portrait_weight": Expected("an integer of at least 1", 1),
     "degradations": Expected("a DegradationOptions"),
     "seed": Expected("an integer in [0, 2**64)", 0, 2**64),
     "hue": Expected("a finite number of turns, at least 0", 0),
@@ -112,14 +114,18 @@ class MatchConfig:
     before it is degraded (``None`` = native), ``resolution_matching``, ``draws_per_node`` independent random trees.
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
-    ``identity_weight`` times. Without ``scales`` the degraded portraits join it at their own size.
+    ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
+    their own size.
 
-    Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space.
+    Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
+    ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
+    which was made for such pictures.
 
     Templates: ``flip`` adds the mirrored picture's template; ``normalize`` before centring and T_add (networks.md 4.6,
     question F2); ``centering`` (networks.md section 4.5). Scores: ``probe_rule``, ``gallery_rule``, ``pairing``, ``order``,
     ``select`` (see :func:`meetmid.fuse`); ``portraits`` of one gallery subject are pooled, or the best one counts
-    (``"max"``, networks.md question F5).
+    (``"max"``, networks.md question F5); ``score_norm`` ``"z"`` divides the scores of every portrait by their root mean square
+    over the cohort of the reference means (Z-norm), so that a portrait that looks like everyone does not win by it.
 
     Every field is checked: ConfigError says what was expected and got. Numpy's numbers and lists become plain ones.
     """
@@ -138,6 +144,8 @@ class MatchConfig:
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
     identity_weight: float = 1.0
+    portrait_weight: int = 1
+    degraded_by: Literal["gallery", "probe"] = "gallery"
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
     resolution_matching: bool = True
     work_size: int | None = 512
@@ -152,6 +160,7 @@ class MatchConfig:
     order: Order = "gallery_first"
     select: Select = "all"
     portraits: Portraits = "pool"
+    score_norm: ScoreNorm = "none"
     seed: int = 0
     errors: Errors = "record"
     keep_crops: bool = True
@@ -166,6 +175,18 @@ class MatchConfig:
             raise refused(self, _EXPECTED, "scales")
         if self.scales and not self.sigmas:
             raise refused(self, _EXPECTED, "sigmas")
+        if self.score_norm == "z" and not self.additive:
+            raise ConfigError(
+                "score_norm='z' expects centering='reference', identity=True, a gallery_rule of T_add or S_add, pairing='all' "
+                f"and portraits='pool', got {self.centering!r}, {self.identity}, {self.gallery_rule}, {self.pairing!r} and "
+                f"{self.portraits!r}"
+            )
+
+    @property
+    def additive(self) -> bool:
+        """Whether a score is a product with one vector per portrait, and the cohort's probes are known."""
+        adds = self.gallery_rule in ("T_add", "S_add") and self.pairing == "all" and self.portraits == "pool"
+        return adds and self.identity and self.centering == "reference"
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -183,23 +204,34 @@ class MatchConfig:
 
     def hash(self) -> str:
         """16 hex digits that change with anything that can change a score."""
-        values = {key: value for key, value in self.to_dict().items() if key not in ("preset", "errors", "keep_crops")}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+        return _digest({key: value for key, value in self.to_dict().items() if key not in ("preset", "errors", "keep_crops")})
 
     def gallery_hash(self) -> str:
         """16 hex digits of what an enrolled gallery depends on: everything but the probe side and the fusion."""
-        return hashlib.sha256(json.dumps(self.gallery_values(), sort_keys=True).encode()).hexdigest()[:16]
+        return _digest(self.gallery_values())
 
     def gallery_values(self) -> dict[str, Any]:
         """:meth:`to_dict` without the keys that an enrolled gallery does not depend on."""
         values = {key: value for key, value in self.to_dict().items() if key not in _NOT_GALLERY}
-        return values | {"matcher": self.gallery_matcher or self.matcher}
+        portraits = self.gallery_matcher or self.matcher
+        both = self.degraded_by == "probe" and portraits != self.matcher
+        return values | {"matcher": f"{portraits}+{self.matcher}" if both else portraits}
 
 
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
     "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
+    "score_norm",
 ))
+
+
+_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none"}
+"""Fields that hashes leave out at these values, since there were hashes before there were the fields."""
+
+
+def _digest(values: dict[str, Any]) -> str:
+    told = {key: value for key, value in values.items() if key not in _LATER or value != _LATER[key]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _known(values: Any, owner: type, what: str) -> dict[str, Any]:
@@ -243,6 +275,7 @@ def preset(name: str) -> MatchConfig:
 
 ADVISABLE = frozenset((
     "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
+    "portrait_weight", "degraded_by", "score_norm",
 ))
 """What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
 
@@ -261,7 +294,8 @@ def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = Fal
 def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:
-    """A configuration with the keywords of a Matcher applied; raises ConfigError for unknown options."""
+    """A configuration with the keywords of a Matcher applied, its Z-norm left out where other keywords leave no room for it;
+    raises ConfigError for unknown options."""
     changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
     if hallucinator is not None:
         changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
@@ -271,4 +305,6 @@ def configured(
         if not isinstance(fusion, tuple | list) or len(fusion) != 2:
             raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
         changes["probe_rule"], changes["gallery_rule"] = fusion
-    return replace(config, **changes)
+    made = replace(config, **{"score_norm": "none", **changes})
+    kept = config.score_norm == "z" and "score_norm" not in changes and made.additive
+    return replace(made, score_norm="z") if kept else made

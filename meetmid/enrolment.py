@@ -41,7 +41,7 @@ def enroll_into(
     hints = hints_for(faces, side, compare.config.faces)
     empty = compare.enrolled([], None, Progress(None, "gallery", 0))
     finder = type(compare.intake.detector).__qualname__
-    values = [compare.config.to_dict(), finder, compare.intake.card.sha256, stored]
+    values = [compare.config.to_dict(), finder, compare.intake.gallery_hashes, stored]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     with GalleryWriter.begin(path, empty.manifest(stored, job), key) as writer:
         done = _kept(writer, side, hints)

@@ -47,7 +47,7 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     if result.config.centering == "set" and result.probe_means is None:
         raise InputError("centering='set' needs the probes' own means, which only a result in memory or saved as .npz has")
     if gallery is not None:
-        gallery.check(matcher.gallery_network.network.card.sha256, result.config, gallery.lr_shape)
+        gallery.check(matcher.comparison.intake.gallery_hashes, result.config, gallery.lr_shape)
     if matcher.config.hash() != result.config.hash() or (gallery is not None and gallery.ids != result.gallery_ids):
         raise InputError("a result is explained with the matcher and gallery it was made with, these are others")
     crops = [result.probe_crops.crop(k) for k in range(result.probe_first[p], result.probe_first[p + 1])]

@@ -23,12 +23,11 @@ from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.resolution import effective_resolution
 from meetmid.runtime.ahead import ahead
-from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Progress, ProgressCallback
-from meetmid.templates.extraction import Extraction, Hypothesis, TemplateNetwork
+from meetmid.templates.extraction import Extraction, Fitted, TemplateNetwork
 from meetmid.templates.pool import TemplatePool
 
-Make = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterator[Hypothesis]]
+Make = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterator[Fitted]]
 """The hypotheses of a crop at the network's size; writes the multiplicities into its weights (S, N)."""
 
 DECODING = 16
@@ -50,8 +49,8 @@ class Prepared:
     """A picture's crop, or why there is none, and its hypotheses: those that are ``ready``, and the ``rest``."""
 
     found: FoundCrop | InputError
-    ready: list[Hypothesis]
-    rest: Iterator[Hypothesis]
+    ready: list[Fitted]
+    rest: Iterator[Fitted]
 
 
 @dataclass(frozen=True)
@@ -92,9 +91,15 @@ class Intake:
     threads: int | None = None
 
     @property
-    def card(self) -> ModelCard:
-        """The card of the network that makes the gallery's templates."""
-        return self.gallery_network.network.card
+    def degraded_network(self) -> TemplateNetwork:
+        """The network that sees the degraded portraits."""
+        return self.network if self.config.degraded_by == "probe" else self.gallery_network
+
+    @property
+    def gallery_hashes(self) -> str:
+        """The sha256 of the network that makes the gallery's templates, or of both that do."""
+        networks = (self.gallery_network, self.degraded_network)
+        return "+".join(dict.fromkeys(network.network.card.sha256 for network in networks))
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
@@ -109,7 +114,7 @@ class Intake:
     ) -> tuple[TemplatePool, int]:
         """The gallery's templates for another layout, from the crops that were cut before, and how many were dropped."""
         pool = self.pool(np.diff(first).tolist(), layout.slots)
-        extraction, progress = Extraction(self.gallery_network), Progress(callback, "gallery", len(crops))
+        extraction, progress = Extraction(), Progress(callback, "gallery", len(crops))
         for row in range(len(crops)):
             crop = crops.crop(row)
             if crop is not None:
@@ -124,21 +129,23 @@ class Intake:
 
     def extract_probe(self, crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> None:
         """Fill one row of a pool with the templates of a probe."""
-        extraction = Extraction(self.network)
+        extraction = Extraction()
         self._put(self._lifted(crop, pool.weights[row]), extraction, pool, row)
         extraction.finish()
 
-    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
         return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
 
     def _degraded(self, layout: GalleryLayout) -> Make:
-        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
-            return map(self.gallery_network.fitted, gallery_hypotheses(crop, layout, weights))
+        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
+            made = gallery_hypotheses(crop, layout, weights)
+            undegraded = islice(made, len(layout.identities))
+            return chain(map(self.gallery_network.fitted, undegraded), map(self.degraded_network.fitted, made))
 
         return make
 
     @staticmethod
-    def _put(made: Iterable[Hypothesis], extraction: Extraction, pool: TemplatePool, row: int) -> None:
+    def _put(made: Iterable[Fitted], extraction: Extraction, pool: TemplatePool, row: int) -> None:
         for fitted in made:
             extraction.add(fitted, pool.templates[row], pool.weights[row])
 
@@ -163,7 +170,7 @@ class Intake:
         pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
         workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
         jobs = (partial(prepare, source, hint, row, 2 * workers) for row, (_, source, hint) in enumerate(pictures))
-        crops, sizes, extraction = CropStore(), np.full((len(side), 2), np.nan, np.float32), Extraction(network)
+        crops, sizes, extraction = CropStore(), np.full((len(side), 2), np.nan, np.float32), Extraction()
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
         for row, early in enumerate(ahead(jobs, workers)):

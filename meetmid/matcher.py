@@ -33,7 +33,7 @@ from meetmid.runtime.progress import Clock, Progress, ProgressCallback
 from meetmid.runtime.registry import get_model
 from meetmid.runtime.sessions import Network
 from meetmid.scores.ranking import Candidate
-from meetmid.templates.centering import ReferenceMeans, pool_means
+from meetmid.templates.centering import ReferenceMeans, pool_means, pool_moment
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.stored import Stored
 from meetmid.timing import Sample, expected_seconds
@@ -47,7 +47,8 @@ class Matcher:
 
     ``preset`` (with what the matcher's card says of it, but not on enlargement where ``hallucinator`` or ``sigmas`` is given)
     or ``config`` (as it is) says what to compute; keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
-    ``seed``, ``errors`` override it; ``fusion`` is a (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name
+    ``seed``, ``errors`` override it (a preset's Z-norm goes where they leave no room for it); ``fusion`` is a (probe rule,
+    gallery rule) pair. ``matcher`` and ``hallucinator`` name
     models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space, default the
     partner that the matcher's card names, or else itself;
     ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
@@ -94,6 +95,8 @@ class Matcher:
         self.network = self._templates(self.card)
         self.gallery_network = self.network if card is self.card else self._templates(card)
         self.network.check_comparable(self.gallery_network)
+        if self.config.degraded_by == "probe":
+            self.gallery_network.check_same_crops(self.network)
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self.hallucinator.check(self.config.lr_size)
         self._detector = detector if detector is not None and not isinstance(detector, str) else open_detector(
@@ -182,6 +185,8 @@ class Matcher:
         config, callback = self.config, progress or self._progress
         if config.centering == "reference":
             self.reference.of("probe", scale_labels(config))  # missing means are told before the long work
+            if config.score_norm == "z":
+                self.reference.second_moment()
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
         probes = self._lifted(probe, hints["probe"], callback)
         means = pool_means(probes.pool) if config.centering == "set" else None
@@ -262,7 +267,9 @@ class Matcher:
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
         }
         labels = scale_labels(self.config)
-        return ReferenceMeans(self._space, labels, pool_means(probe.pool), pool_means(gallery.pool), conditions)
+        means = pool_means(probe.pool)
+        moment = pool_moment(probe.pool, means) if self.config.identity else None
+        return ReferenceMeans(self._space, labels, means, pool_means(gallery.pool), conditions, moment)
 
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""

@@ -74,13 +74,15 @@ def make_plan(
     per_probe = levels * len(config.scales) + config.identity
     per_portrait = 0 if enrolled else layout.networks_runs()
     runs = (flips * n_probes * per_probe, flips * n_gallery * per_portrait)
+    moved = flips * n_gallery * (per_portrait - len(layout.identities)) if config.degraded_by == "probe" else 0
+    of_network = (runs[0] + moved, runs[1] - moved)
     own = [network.network.card.gmac for network in networks]
     generated = [generator.card.gmac for generator in hallucinator.networks.values()]
     compared = n_probes * n_gallery * per_probe * sum(layout.counts())
     flops = None
     length = networks[0].length
     if min(own + generated) > 0:
-        multiplied = runs[0] * own[0] + runs[1] * own[1] + n_probes * levels * sum(generated)
+        multiplied = of_network[0] * own[0] + of_network[1] * own[1] + n_probes * levels * sum(generated)
         flops = 2e9 * multiplied + 2.0 * compared * length
     stored = n_gallery * len(scale_labels(config)) * layout.slots * length * 4
     return Plan(

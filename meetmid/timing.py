@@ -141,7 +141,7 @@ def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery
     try:
         compare.reference()
     except ConfigError:
-        compare = _with(compare, centering="none")
+        compare = _with(compare, centering="none", score_norm="none")
     held = pool(portraits, slots)
     gallery = Gallery(("",) * portraits, ("ok",) * portraits, compare.config, "", layout.lr_shape, held, None)
 
@@ -154,7 +154,7 @@ def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery
         return float(np.median(times[1:]))
 
     few = max(1, many // 4)
-    compare = compare if compare.config.centering != "set" else _with(compare, centering="none")
+    compare = compare if compare.config.centering != "set" else _with(compare, centering="none", score_norm="none")
     least, most = seconds(few), seconds(many)
     per_probe = max(0.0, (most - least) / (many - few)) if many > few else most / many
     return (max(0.0, least - few * per_probe) + n_probes * per_probe) * n_gallery / portraits

@@ -25,7 +25,7 @@ WRONG_MATCH = [
     *[("sigmas", v) for v in ["x", [NAN], (INF,), (-INF,), (-0.1,), (), 0.5, ("0",), (True,), None, [[1]], (1j,), (10**400,)]],
     *[("lr_size", v) for v in ["24", 24.0, 20.5, 7, 0, -24, True, NAN, INF, (24,), np.float32(24)]],
     *[("work_size", v) for v in [20.5, "512", 7, False, NAN, [512]]],
-    *[("draws_per_node", v) for v in [1.5, 0, -1, "1", None, True, NAN]],
+    *[(name, v) for name in ("draws_per_node", "portrait_weight") for v in [1.5, 0, -1, "1", None, True, NAN]],
     *[("seed", v) for v in ["1", True, 1.0, -1, 2**64, None, NAN, np.float64(1)]],
     *[(name, v) for name in ("identity", "flip", "resolution_matching", "keep_crops") for v in ("yes", 1, 0, None, 1.0)],
     *[(name, v) for name in ("matcher", "hallucinator", "preset") for v in (3, None, b"edsr", Path("edsr"), True)],
@@ -34,7 +34,7 @@ WRONG_MATCH = [
     *[
         (name, v) for name in (
             "color", "crop", "blur_at", "normalize", "centering", "probe_rule", "gallery_rule", "pairing", "order", "select",
-            "portraits", "errors",
+            "portraits", "errors", "degraded_by", "score_norm",
         ) for v in ("", "none of them", None, 3, ["rgb"], np.array(["rgb", "bgr"]))
     ],
     *[("paths", v) for v in (3, None, True, [3], [["gblur", 3]], [[["gblur"]]], b"all", 2.5)],
@@ -173,13 +173,14 @@ OTHER_PROBE_SIDE = {
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",
     "resolution_matching": False, "work_size": 256, "draws_per_node": 2, "degradations": DegradationOptions(patch=4),
-    "flip": True, "normalize": "l2", "seed": 1,
+    "flip": True, "normalize": "l2", "seed": 1, "portrait_weight": 2, "degraded_by": "probe",
 }
 
 
 def test_gallery_values_are_what_an_enrolled_gallery_depends_on() -> None:
     base = MatchConfig()
-    assert set(OTHER_PROBE_SIDE) | set(OTHER_GALLERY) | {"gallery_matcher"} == {f.name for f in fields(MatchConfig)}
+    elsewhere = {"gallery_matcher", "score_norm"}
+    assert set(OTHER_PROBE_SIDE) | set(OTHER_GALLERY) | elsewhere == {f.name for f in fields(MatchConfig)}
     assert set(base.gallery_values()) == set(OTHER_GALLERY)
     assert replace(base, **OTHER_PROBE_SIDE).gallery_values() == base.gallery_values()
     assert replace(base, **OTHER_PROBE_SIDE).gallery_hash() == base.gallery_hash()
@@ -191,6 +192,33 @@ def test_gallery_values_are_what_an_enrolled_gallery_depends_on() -> None:
     asymmetric = replace(base, gallery_matcher="teacher")
     assert asymmetric.gallery_values()["matcher"] == "teacher"
     assert asymmetric.gallery_hash() == replace(base, matcher="teacher").gallery_hash()
+    both = replace(asymmetric, degraded_by="probe")
+    assert both.gallery_values()["matcher"] == "teacher+slimface-probe"
+    assert both.gallery_hash() != replace(both, matcher="other").gallery_hash()
+    normed = replace(base, gallery_rule="T_add")
+    assert replace(normed, score_norm="z").gallery_hash() == base.gallery_hash()
+    assert replace(normed, score_norm="z").hash() != normed.hash()
+
+
+NORMED = MatchConfig(gallery_rule="T_add", score_norm="z")
+
+
+@pytest.mark.parametrize("changes", [
+    {"centering": "none"}, {"centering": "set"}, {"identity": False}, {"gallery_rule": "S_max"}, {"pairing": "same_scale"},
+    {"portraits": "max"}, {"gallery_rule": "T_concat", "probe_rule": "T_concat"},
+], ids=str)
+def test_the_z_norm_needs_one_vector_per_portrait_and_a_cohort(changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="score_norm='z' expects centering='reference'"):
+        replace(NORMED, **changes)
+
+    def made(**options: object) -> MatchConfig:
+        return configured(NORMED, "m", None, None, None, options)
+
+    assert made(**changes).score_norm == "none"
+    with pytest.raises(ConfigError, match="score_norm='z' expects"):
+        made(**changes, score_norm="z")
+    assert made(seed=4).score_norm == "z"
+    assert made(score_norm="none").score_norm == "none"
 
 
 @pytest.mark.parametrize(

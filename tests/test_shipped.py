@@ -60,6 +60,18 @@ def test_the_partner_is_the_gallery_network() -> None:
         assert matcher.reference.matcher == "+".join(get_model(f"slimface-{side}").sha256 for side in ("probe", "gallery"))
 
 
+def test_the_pair_ranks_better_by_z_norm_and_degraded_portraits_than_bare(people) -> None:
+    portraits = [align(picture, points, CLASSIC_96X112) for picture, points, _, _ in people]
+    probes = [FarCamera(size=16).capture(align(p, x, CLASSIC_96X112), (3, k)) for k, (_, _, p, x) in enumerate(people)]
+    ranks = {}
+    for name in ("plain", "fast", "balanced"):
+        with meetmid.Matcher(name, faces="crop", device="cpu") as matcher:
+            assert matcher.config.score_norm == ("none" if name == "plain" else "z")
+            scores = matcher.match(probes, portraits).scores
+        ranks[name] = float((scores > np.diag(scores)[:, None]).sum(axis=1).mean())
+    assert max(ranks["fast"], ranks["balanced"]) < ranks["plain"]
+
+
 def test_faces_are_found_where_they_are(people) -> None:
     errors = []
     for picture, points, _, _ in people:

@@ -103,12 +103,13 @@ class GalleryLayout:
 
 
 def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
-    """Yield every picture of a portrait (already at its work size) with its slots and set ``weights`` (S, N) to 1 where a
-    slot is used."""
+    """Yield every picture of a portrait (already at its work size) with its slots, the undegraded ones first, and set
+    ``weights`` (S, N) to 1 where a slot is used, or to ``portrait_weight`` where it is undegraded."""
     config = layout.config
     for scale, count in enumerate(layout.counts()):
         weights[scale, :count] = 1.0
     if config.identity:
+        weights[0, : len(layout.identities)] = config.portrait_weight
         clean = to_float(work)
         for slot, size in enumerate(layout.identities):
             yield Hypothesis(_matched(clean, size, config), ((0, slot),))

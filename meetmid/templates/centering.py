@@ -59,12 +59,29 @@ def pool_means(pool: TemplatePool) -> NDArray[np.float32]:
     return total.means()
 
 
+def pool_moment(pool: TemplatePool, means: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Mean outer product (D, D) of the templates of a pool's first slot, centred by the first of ``means`` (S, D) and at unit
+    length; the mean square of any vector's products with them is that vector's quadratic form in it. None for fewer than two
+    pictures, which centring leaves nothing of."""
+    there = (pool.weights[:, 0, 0] > 0).nonzero()[0]
+    if len(there) < 2:
+        return None
+    total = np.zeros((pool.templates.shape[3],) * 2)
+    for start in range(0, len(there), ROWS):
+        rows = np.stack([pool.templates[k][0, 0] for k in there[start : start + ROWS].tolist()]).astype(np.float64) - means[0]
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        total += rows.T @ rows
+    moment: NDArray[np.float32] = (total / len(there)).astype(np.float32)
+    return moment
+
+
 @dataclass(frozen=True, eq=False)
 class ReferenceMeans:
     """Mean templates of a cohort per side and scale, learned once and used for any number of probes.
 
     ``scales`` (S,) labels (1 = identity), ``probe`` and ``gallery`` (S, D) float32, ``matcher`` the network's sha256,
-    ``conditions`` what they were learned under (normalisation, flip, crop, cohort size ...).
+    ``conditions`` what they were learned under (normalisation, flip, crop, cohort size ...). ``moment`` (D, D) float32 of the
+    probes as they are (:func:`pool_moment`), which ``score_norm="z"`` needs.
     """
 
     matcher: str
@@ -72,11 +89,13 @@ class ReferenceMeans:
     probe: NDArray[np.float32]
     gallery: NDArray[np.float32]
     conditions: dict[str, Any]
+    moment: NDArray[np.float32] | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 of the means and what they are for."""
-        parts = (self.matcher.encode(), np.array(self.scales).tobytes(), self.probe.tobytes(), self.gallery.tobytes())
+        parts = [self.matcher.encode(), np.array(self.scales).tobytes(), self.probe.tobytes(), self.gallery.tobytes()]
+        parts += [] if self.moment is None else [self.moment.tobytes()]
         return hashlib.sha256(b"|".join(parts)).hexdigest()
 
     def check(self, matcher: str, normalize: str, flip: bool) -> None:
@@ -99,14 +118,24 @@ class ReferenceMeans:
         rows = self.probe if side == "probe" else self.gallery
         return np.ascontiguousarray(rows[[self.scales.index(s) for s in scales]])
 
+    def second_moment(self) -> NDArray[np.float32]:
+        """``moment``; raises ConfigError where it was not learned."""
+        if self.moment is None:
+            raise ConfigError(
+                "score_norm='z' needs the second moment of the cohort's probes, which these reference means lack: learn them "
+                "with Matcher.learn_means from at least two probes, identity=True"
+            )
+        return self.moment
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write an .npz without pickled objects, byte for byte reproducible."""
         header = json.dumps({"matcher": self.matcher, "conditions": self.conditions}, sort_keys=True)
+        arrays: dict[str, Any] = {"scales": np.array(self.scales), "probe": self.probe, "gallery": self.gallery}
+        arrays["header"] = np.frombuffer(header.encode(), np.uint8)
+        if self.moment is not None:
+            arrays["moment"] = self.moment
         buffer = io.BytesIO()
-        np.savez(
-            buffer, scales=np.array(self.scales), probe=self.probe, gallery=self.gallery,
-            header=np.frombuffer(header.encode(), np.uint8),
-        )
+        np.savez(buffer, **arrays)
         Path(path).write_bytes(buffer.getvalue())
 
     @classmethod
@@ -117,7 +146,7 @@ class ReferenceMeans:
                 header = json.loads(data["header"].tobytes())
                 return cls(
                     header["matcher"], tuple(int(s) for s in data["scales"]), data["probe"], data["gallery"],
-                    header["conditions"],
+                    header["conditions"], data["moment"] if "moment" in data.files else None,
                 )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(f"{os.fspath(path)}: expected reference means written by meetmid, got {error}") from error

@@ -21,6 +21,14 @@ class Hypothesis(NamedTuple):
     slots: Sequence[tuple[int, int]]
 
 
+class Fitted(NamedTuple):
+    """A hypothesis at the size of the network that is to see it."""
+
+    picture: Image
+    slots: Sequence[tuple[int, int]]
+    network: TemplateNetwork
+
+
 class TemplateNetwork:
     """A matcher network with its card; shared by threads, pickled without its session."""
 
@@ -64,20 +72,29 @@ class TemplateNetwork:
                 f"{other.length}"
             )
 
+    def check_same_crops(self, other: TemplateNetwork) -> None:
+        """Raise ConfigError unless the other network expects faces aligned as this one does."""
+        ours, theirs = self.network.card, other.network.card
+        if ours.contract.alignment != theirs.contract.alignment:
+            raise ConfigError(
+                f"degraded_by='probe' shows the crops of {ours.name!r} (alignment {ours.contract.alignment!r}) to "
+                f"{theirs.name!r} ({theirs.contract.alignment!r}): the two must be aligned alike"
+            )
+
     def extract(self, hypotheses: Iterable[Hypothesis], templates: NDArray[np.float32], weights: NDArray[np.float32]) -> int:
         """Fill ``templates`` (S, N, D) slot by slot and set ``weights`` (S, N) to 0 where a template is unusable.
 
         Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
         """
-        extraction = Extraction(self)
+        extraction = Extraction()
         for hypothesis in hypotheses:
             extraction.add(self.fitted(hypothesis), templates, weights)
         return extraction.finish()
 
-    def fitted(self, hypothesis: Hypothesis) -> Hypothesis:
+    def fitted(self, hypothesis: Hypothesis) -> Fitted:
         """The hypothesis at the network's size."""
         picture = resize(hypothesis.picture, self.network.card.contract.size, method=self._method)
-        return Hypothesis(rounded(picture, self._quantize), hypothesis.slots)
+        return Fitted(rounded(picture, self._quantize), hypothesis.slots, self)
 
     def raw(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, H, W, 3) float32 RGB in [0, 1] at the network's size to (N, D); with ``flip`` the sum of the picture's and
@@ -93,30 +110,31 @@ class TemplateNetwork:
 
 
 class Extraction:
-    """Hypotheses of any number of faces on their way through one network: each batch is as full as can be."""
+    """Hypotheses of any number of faces on their way through their networks: each batch is as full as can be."""
 
-    def __init__(self, network: TemplateNetwork) -> None:
-        self._network = network
-        self._waiting: list[tuple[Hypothesis, NDArray[np.float32], NDArray[np.float32]]] = []
+    def __init__(self) -> None:
+        self._waiting: dict[TemplateNetwork, list[tuple[Fitted, NDArray[np.float32], NDArray[np.float32]]]] = {}
         self._dropped = 0
 
-    def add(self, fitted: Hypothesis, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
-        """One more hypothesis at the network's size, for its slots in ``templates`` (S, N, D) and ``weights`` (S, N), which are
-        filled by the time of :meth:`finish`."""
-        self._waiting.append((fitted, templates, weights))
-        if len(self._waiting) == BATCH:
-            self._flush()
+    def add(self, fitted: Fitted, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+        """One more hypothesis, for its slots in ``templates`` (S, N, D) and ``weights`` (S, N), which are filled by the time of
+        :meth:`finish`."""
+        waiting = self._waiting.setdefault(fitted.network, [])
+        waiting.append((fitted, templates, weights))
+        if len(waiting) == BATCH:
+            self._flush(fitted.network)
 
     def finish(self) -> int:
         """Fill what is waiting; how many hypotheses were dropped since the last time, as :meth:`TemplateNetwork.extract`."""
-        if self._waiting:
-            self._flush()
+        for network in list(self._waiting):
+            self._flush(network)
         dropped, self._dropped = self._dropped, 0
         return dropped
 
-    def _flush(self) -> None:
-        rows = self._network.raw(np.stack([fitted.picture for fitted, _, _ in self._waiting]))
-        for (fitted, templates, weights), row in zip(self._waiting, rows, strict=True):
+    def _flush(self, network: TemplateNetwork) -> None:
+        waiting = self._waiting.pop(network)
+        rows = network.raw(np.stack([fitted.picture for fitted, _, _ in waiting]))
+        for (fitted, templates, weights), row in zip(waiting, rows, strict=True):
             usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
             for scale, slot in fitted.slots:
                 if usable:
@@ -124,7 +142,6 @@ class Extraction:
                 else:
                     weights[scale, slot] = 0.0
                     self._dropped += 1
-        self._waiting = []
 
 
 def normalized(rows: NDArray[np.float32], how: Normalize) -> NDArray[np.float32]:

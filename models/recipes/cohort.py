@@ -23,19 +23,22 @@ PEOPLE, SIZES = 300, (16, 20, 24)
 def cohort_means(data: Path, card: Path, people: int = PEOPLE) -> ReferenceMeans:
     """Means over the first single-picture LFW people for every scale (1x, 2x, 4x, 8x), the blur levels and paths of the
     matcher's balanced preset; every probe is one simulated capture, the sizes taken in turn. A mean is learned as that preset
-    with this matcher makes its hypotheses, or else as the preset does by itself, or else by EDSR-face."""
+    with this matcher makes its hypotheses (from all those people where it is to give a second moment too), or else as the
+    preset does by itself, or else by EDSR-face."""
     model = get_model(card.parent)
     template = TEMPLATES[model.contract.alignment]
-    crops = [align(picture, points, template) for _, picture, points in islice(faces(data, "lfw-single"), people)]
-    probes = [FarCamera(SIZES[k % len(SIZES)]).capture(crop, (11, k)) for k, crop in enumerate(crops)]
     common, own = preset("balanced"), advised("balanced", model.presets)
+    whole = None if own.score_norm == "z" else people
+    crops = [align(picture, points, template) for _, picture, points in islice(faces(data, "lfw-single"), whole)]
+    probes = [FarCamera(SIZES[k % len(SIZES)]).capture(crop, (11, k)) for k, crop in enumerate(crops)]
     rest = tuple(scale for scale in (2, 4, 8) if scale not in common.scales)
     lifted = replace(own, hallucinator=common.hallucinator, scales=common.scales)
     choices = dict.fromkeys((own, lifted, replace(own, hallucinator="edsr-face", scales=rest)))
     learned = []
     for choice in choices:
         with Matcher(config=replace(choice, faces="crop", keep_crops=False), matcher=model) as matcher:
-            learned.append(matcher.learn_means(probes, crops))
+            count = len(crops) if choice is own else people
+            learned.append(matcher.learn_means(probes[:count], crops[:count]))
     return reduce(joined, learned)
 
 

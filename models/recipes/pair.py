@@ -13,6 +13,9 @@ The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among 
 20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
 finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
 
+The probe network's last layer is then fitted to the published gallery network (:mod:`meetmid.models.recipes.settling`), so the
+gallery network is trained first; ``--published`` takes the probe network's published weights instead of training.
+
 With ``--student`` nothing is published: an assistant beside that probe network, whose weights rest, learns what its templates
 lack (RIM's student and assistant), and the checkpoint is there to be measured.
 """
@@ -23,18 +26,22 @@ import argparse
 import copy
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.beginnings import evened, published
-from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build
+from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build, canvas_of
+from meetmid.models.recipes.faces import faces
 from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.morphs import build as build_morphs
 from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
+from meetmid.models.recipes.settling import SEED as SETTLING
+from meetmid.models.recipes.settling import STEPS, VIEWS, fitted, fold, restored, runner
 from meetmid.models.recipes.strided import quickened
-from meetmid.models.recipes.training import cosine_rate, load_checkpoint, logger, save_checkpoint
+from meetmid.models.recipes.training import cosine_rate, export, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -144,6 +151,38 @@ Normalisation = tuple[list[float], list[float]]
 """Mean and standard deviation of the input's channels (B, G, R)."""
 
 
+def shower(normalisation: Normalisation) -> Callable[[NDArray[np.uint8]], Tensor]:
+    """Makes pictures (N, H, W, 3) RGB what the network takes, (N, 3, H, W) normalised."""
+    shift, scale = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in normalisation)
+
+    def shown(pictures: NDArray[np.uint8]) -> Tensor:
+        x = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2))).float()
+        return ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
+
+    return shown
+
+
+def settle(model: SlimFace, normalisation: Normalisation, data: Path, work: Path, threads: int) -> SlimFace:
+    """Fit the last layer of a probe network to the published gallery network, in place."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+    canvases = [canvas_of(picture, points) for _, picture, points in faces(data, "lfw-single")]
+    shown = shower(normalisation)
+    export(model, torch.zeros(1, 3, VIEW, VIEW), work / "unsettled.onnx", {0: "batch"})
+
+    def templates(path: Path, view: Callable[[int], NDArray[np.uint8]]) -> NDArray[np.float32]:
+        run, parts = runner(path, threads), np.array_split(np.arange(len(canvases)), -(-len(canvases) // 32))
+        return np.concatenate([run(shown(np.stack([view(int(k)) for k in part]))) for part in parts])
+
+    def sharp(k: int) -> NDArray[np.uint8]:
+        return framed(canvases[k], False, 0.0, np.random.default_rng(0))
+
+    caught_by = [lambda k, v=v: far(canvases[k], False, np.random.default_rng((SETTLING, v, k))) for v in range(VIEWS)]
+    seen = np.stack([templates(work / "unsettled.onnx", view) for view in caught_by])
+    near_ones = templates(ROOT / "models" / "slimface_gallery" / "model.onnx", sharp)
+    return fold(model, *fitted(seen, near_ones, steps=STEPS, sharpness=SHARPNESS, alike=ALIKE))
+
+
 def train(
     data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None
 ) -> tuple[nn.Module, Normalisation]:
@@ -154,17 +193,12 @@ def train(
     cv2.setNumThreads(1)
     folder = work / (f"slimface_{role}" if student is None else "slimface_assisted")
     log = logger(folder)
-    faces, morphs = build(data, work, threads), build_morphs(data, work, threads)
-    sources = [(canvases, goals(targets)) for canvases, targets in (faces, morphs)]
+    made = build(data, work, threads), build_morphs(data, work, threads)
+    sources = [(canvases, goals(targets)) for canvases, targets in made]
     bank = sources[0][1]
     model: nn.Module
     model, (mean, std) = published(data / "weights" / TEACHER)
-    shift, scale = (torch.tensor(v, dtype=torch.float32).view(1, 3, 1, 1) for v in (mean, std))
-
-    def shown(pictures: NDArray[np.uint8]) -> Tensor:
-        x = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1].transpose(0, 3, 1, 2))).float()
-        return ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
-
+    shown = shower((mean, std))
     evened(model, shown(batch_of(sources, 64, (SEED,), role)[0]))
     if student is not None:
         model.load_state_dict(torch.load(student, weights_only=True)["model"])
@@ -209,11 +243,20 @@ def main(role: str, steps: int) -> None:
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
+    parser.add_argument("--published", action="store_true", help="take the published weights instead of training")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
+    if args.published:
+        start, normalisation = published(args.data / "weights" / TEACHER)
+        model: nn.Module = restored(start, ROOT / "models" / f"slimface_{role}" / "model.onnx")
+    else:
+        model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
     if not isinstance(model, SlimFace):
         return
-    publish(model, role, normalisation, args.data, {"steps": args.steps, "batch": args.batch, "seed": SEED})
+    facts = {"steps": args.steps, "batch": args.batch, "seed": SEED}
+    if role == "probe":
+        settle(model, normalisation, args.data, args.work, args.threads)
+        facts["last_layer_steps"] = STEPS
+    publish(model, role, normalisation, args.data, facts)
     if role == "probe":
         add_means(args.data)

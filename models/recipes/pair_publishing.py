@@ -22,12 +22,15 @@ LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"
 )
+SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z"}
 PRESETS = {
-    "fast": {"scales": [], "paths": [["disk"], ["gauss_noise"]]},
-    "balanced": {"scales": [], "paths": [["disk"], ["gauss_noise"], ["pshuf"]]},
+    "fast": {**SEEN, "paths": [["disk"]], "portrait_weight": 2},
+    "balanced": {**SEEN, "paths": [["disk"], ["gauss_noise"]], "portrait_weight": 3},
 }
 """What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses (benchmarks/
-paths.py on the selection part), and without them the portraits keep their size."""
+paths.py on the selection part), and without them the portraits keep their size. The degraded ones are seen by the probe
+network, which was made for such pictures, and weigh about as much together as the undegraded one; Z-norm takes from the
+portraits that look like everyone what they win by it (benchmarks/hubs.py, the same people)."""
 ROLES = {
     "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
     "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",

@@ -245,10 +245,11 @@ def test_false_matches_of_a_group_are_counted_by_hand() -> None:
 def test_means_are_joined_in_order_and_the_first_ones_stay() -> None:
     def means(scales: tuple[int, ...], value: float) -> ReferenceMeans:
         rows = np.full((len(scales), 2), value, np.float32) + np.array(scales, np.float32)[:, None]
-        return ReferenceMeans("m", scales, rows, -rows, {"probes": 3})
+        return ReferenceMeans("m", scales, rows, -rows, {"probes": 3}, np.full((2, 2), value, np.float32))
 
     both = joined(means((1, 4), 0.5), means((1, 2, 8), 0.25))
     assert both.scales == (1, 2, 4, 8)
     np.testing.assert_array_equal(both.probe[:, 0], [1.5, 2.25, 4.5, 8.25])
     np.testing.assert_array_equal(both.gallery, -both.probe)
     assert both.of("probe", (4,))[0, 0] == 4.5
+    assert both.moment[0, 0] == 0.5
