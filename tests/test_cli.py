@@ -276,7 +276,7 @@ def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, m
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["match"], ["match", "a"], ["fly"], ["plan", "one", "2"], ["models", "burn"],
+        [], ["match"], ["match", "a"], ["fly"], ["plan", "2"], ["models", "burn"],
         ["models", "add", "x.onnx", "--task", "detector"], ["models", "add", "x.onnx", "--scale", "two"],
         ["match", "a", "b", "--preset", "best"], ["match", "a", "b", "--memory-limit", "nan"],
         ["match", "a", "b", "--memory-limit", "much"],
@@ -377,10 +377,17 @@ def test_the_bar_is_drawn_on_terminals_only(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     bar = Bar()
     bar(1, 2, "probe")
-    bar(2, 2, "probe")
+    now = iter((10.0, 10.0, 12.0, 14.0))
+    monkeypatch.setattr("meetmid.cli.bar.time.monotonic", lambda: next(now))
+    bar(3, 10, "gallery")  # three were done by an earlier run
+    bar(4, 10, "gallery")
+    bar(10, 10, "gallery")
     shown = capsys.readouterr().err
     assert "1/2" in shown
-    assert shown.endswith("2/2      0 s left\n")
+    assert "3/10 " in shown
+    assert "4/10    0.5/s     12 s left" in shown
+    assert shown.rstrip(" \n").endswith("10/10    1.8/s      0 s left")
+    assert shown.endswith("\n")
 
 
 @pytest.mark.parametrize(
