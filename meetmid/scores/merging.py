@@ -8,7 +8,6 @@ two wins, of equal ones the first, whatever the order of merging; the probe's ru
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -93,9 +92,8 @@ def maxima(
     many = threads or os.cpu_count() or 1
     values = np.full((len(p) * p.slots, len(g)), -np.inf, np.float32)
     place = np.full(values.shape, -1, np.int64)
-    with ThreadPoolExecutor(many) as pool:
-        for rows, entries, best, met in reach(pool, p, g, Task(pairing == "same_scale", many, BLOCK, Exact())):
-            values[rows, entries], place[rows, entries] = best, met
+    for rows, entries, best, met in reach(p, g, Task(pairing == "same_scale", many, BLOCK, Exact())):
+        values[rows, entries], place[rows, entries] = best, met
     scale, hypothesis = np.divmod(place - g.starts[:-1], count)
     winners = np.where(place >= 0, scale * whole + first + hypothesis, NOTHING)
     shape = (*p.weights.shape, len(g))

@@ -7,6 +7,7 @@ S_max over the gallery, then S_add over the probe is the late interaction of mul
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -88,21 +89,21 @@ def reduce_sides(a: Side, b: Side, task: Task, outers: Sequence[Outer], met: Pos
     row that each row of ``a`` is most alike to, the first of equal ones."""
     carried, carry = (np.zeros((len(b), 3)) for _ in range(2))
     last: Block | None = None
-    with ThreadPoolExecutor(task.threads) as pool:
-        for found in _meetings(pool, a, b, task, met is not None):
-            block, here = found.block, slice(found.first, found.first + len(found.best))
-            if block is not last:
-                carried, carry, last = carry, carried, block
-            if met is not None:
-                met[block.index, here] = found.met.T if found.met is not None else -1
-            for outer in outers:
-                _reduce(pool, found, outer, task.threads, carried[here], carry[here])
+    pool = helpers(task.threads)
+    for found in _meetings(pool, a, b, task, met is not None):
+        block, here = found.block, slice(found.first, found.first + len(found.best))
+        if block is not last:
+            carried, carry, last = carry, carried, block
+        if met is not None:
+            met[block.index, here] = found.met.T if found.met is not None else -1
+        for outer in outers:
+            _reduce(pool, found, outer, task.threads, carried[here], carry[here])
 
 
-def reach(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task) -> Iterator[tuple[Any, slice, Scores, Positions]]:
+def reach(a: Side, b: Side, task: Task) -> Iterator[tuple[Any, slice, Scores, Positions]]:
     """Row by row of ``a`` and entry by entry of ``b``: an index of rows, entries, the largest similarity (rows, entries) and
     the position in ``b``'s stream of the row that has it, the first of equal ones, -1 where nothing meets."""
-    for found in _meetings(pool, a, b, task, True):
+    for found in _meetings(helpers(task.threads), a, b, task, True):
         assert found.met is not None
         yield found.block.index, slice(found.first, found.first + len(found.best)), found.best.T, found.met.T
 
@@ -112,20 +113,19 @@ def largest(a: Side, b: Side, threads: int, block: int) -> Iterator[tuple[Positi
     -inf and -1 where there is none."""
     task, last = Task(False, threads, block, Exact()), None
     best, entry = np.zeros(0, np.float32), np.zeros(0, np.int64)
-    with ThreadPoolExecutor(threads) as pool:
-        for found in _meetings(pool, a, b, task, False):
-            if found.block is not last:
-                if last is not None:
-                    yield last.index, best, entry
-                last, count = found.block, len(found.block.index)
-                best, entry = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
-            if len(found.best):
-                top = found.best.argmax(axis=0)
-                values = found.best[top, np.arange(len(best))]
-                entry = np.where(values > best, top + found.first, entry)
-                best = np.maximum(best, values)
-        if last is not None:
-            yield last.index, best, entry
+    for found in _meetings(helpers(threads), a, b, task, False):
+        if found.block is not last:
+            if last is not None:
+                yield last.index, best, entry
+            last, count = found.block, len(found.block.index)
+            best, entry = np.full(count, -np.inf, np.float32), np.full(count, -1, np.int64)
+        if len(found.best):
+            top = found.best.argmax(axis=0)
+            values = found.best[top, np.arange(len(best))]
+            entry = np.where(values > best, top + found.first, entry)
+            best = np.maximum(best, values)
+    if last is not None:
+        yield last.index, best, entry
 
 
 def _meetings(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task, winners: bool) -> Iterator[_Meeting]:
@@ -190,6 +190,13 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
         entry += 1
 
 
+@functools.cache
+def helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work, made once: to start one takes as long as a small product. Nothing waits for one that has not
+    begun, so a forked process, which has none, goes on alone."""
+    return ThreadPoolExecutor(threads, "meetmid-scores")
+
+
 def _share(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], None]]) -> None:
     """Do all jobs, this thread too; the first error is raised when all have ended."""
     waiting = deque(jobs)
@@ -202,13 +209,14 @@ def _share(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], N
                 return
             job()
 
-    helpers = [pool.submit(work) for _ in range(min(threads, len(waiting)) - 1)]
+    others = [pool.submit(work) for _ in range(min(threads, len(waiting)) - 1)]
     try:
         work()
     finally:
-        wait(helpers)
-    for helper in helpers:
-        helper.result()
+        begun = [other for other in others if not other.cancel()]
+        wait(begun)
+    for other in begun:
+        other.result()
 
 
 def _fill(

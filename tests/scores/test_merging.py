@@ -1,6 +1,8 @@
 """Parts of a fusion that several processes find, against the whole."""
 
 import multiprocessing
+import os
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -83,3 +85,18 @@ def test_what_does_not_fit_is_refused():
         maxima(probes, gallery[:, :1])
     with pytest.raises(ConfigError, match="rule"):
         part.scores("T_add")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_fuses_alone():
+    script = (
+        "import os, numpy as np, meetmid\n"
+        "rng = np.random.default_rng(0)\n"
+        "p, g = (rng.standard_normal((4, 1, 40, 64), np.float32) for _ in range(2))\n"
+        "wanted = meetmid.fuse(p, g, threads=3)\n"
+        "child = os.fork()\n"
+        "if not child:\n"
+        "    os._exit(0 if np.array_equal(meetmid.fuse(p, g, threads=3), wanted) else 1)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
