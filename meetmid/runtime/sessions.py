@@ -75,7 +75,7 @@ def nvidia_gpu_present() -> bool:
     return gpus > 0
 
 
-def _providers(runtime: Any, device: Device) -> list[Any]:
+def _providers(runtime: Any, device: Device, exact: bool = False) -> list[Any]:
     available = runtime.get_available_providers()
     if device.kind in ("cuda", "tensorrt") and not nvidia_gpu_present():
         raise DeviceError(f"device {device.kind!r} was asked for, but no NVIDIA GPU or driver was found; use device='cpu'")
@@ -91,8 +91,9 @@ def _providers(runtime: Any, device: Device) -> list[Any]:
         )
     else:
         wanted = [PROVIDERS[device.kind]]
-    with_index = [(p, {"device_id": str(device.index)}) if device.index else p for p in wanted]
-    return [*with_index, PROVIDERS["cpu"]]
+    options = {"device_id": str(device.index)} if device.index else {}
+    told = [(p, options | ({"use_tf32": "0"} if exact and p == PROVIDERS["cuda"] else {})) for p in wanted]
+    return [*((p, its) if its else p for p, its in told), PROVIDERS["cpu"]]
 
 
 def open_session(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> Any:
@@ -102,11 +103,12 @@ def open_session(card: ModelCard, *, device: str = "auto", threads: int | None =
     return make_session(card.path, card.name, device=device, threads=threads)
 
 
-def make_session(path: Path, name: str, *, device: str, threads: int | None = None) -> Any:
-    """Open an ONNX file whose content is not vouched for by a card; raises as :func:`open_session`."""
+def make_session(model: Path | bytes, name: str, *, device: str, threads: int | None = None, exact: bool = False) -> Any:
+    """Open an ONNX file or model whose content is not vouched for by a card; raises as :func:`open_session`. ``exact`` keeps
+    CUDA from multiplying float32 in 19 bits (TF32)."""
     runtime = import_onnxruntime()
     wanted = Device.parse(device)
-    providers = _providers(runtime, wanted)
+    providers = _providers(runtime, wanted, exact)
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
@@ -116,11 +118,13 @@ def make_session(path: Path, name: str, *, device: str, threads: int | None = No
     if len(providers) > 1 and hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
     try:
-        session = runtime.InferenceSession(str(path), options, providers=providers)
+        source = model if isinstance(model, bytes) else str(model)
+        session = runtime.InferenceSession(source, options, providers=providers)
     except Exception as error:
         if len(providers) > 1 and wanted.kind != "auto":
             raise DeviceError(f"device {device!r} refused model {name!r}: {error}; run `meetmid doctor`") from error
-        raise ModelError(f"onnxruntime cannot load model {name!r} ({path}): {error}") from error
+        where = "" if isinstance(model, bytes) else f" ({model})"
+        raise ModelError(f"onnxruntime cannot load model {name!r}{where}: {error}") from error
     session.disable_fallback()
     used = session.get_providers()[0]
     if wanted.kind == "auto" and used == PROVIDERS["cpu"] and nvidia_gpu_present():

@@ -1,7 +1,8 @@
 """How the largest similarity of each column of a tile to the rows of each entry is found: exactly, screened by bytes, or by
 bytes alone.
 
-An engine makes ``tiles`` of the outer rows (n, D) and takes the ``inner`` rows (n, D) as its products want them. ``meet``
+An engine makes ``tiles`` of the outer rows (n, D) and takes the ``inner`` rows (n, D), of entries bounded by ``cuts``, as its
+products want them. ``meet``
 raises ``best`` (entries, columns) of its ``dtype`` to the largest similarity of a tile's first ``width`` columns to the rows of
 each entry, bounded by ``cuts``, and sets ``where``, if there is one (there must be where it ``places``), to ``offset`` + the
 first row that has it. ``scaled`` does what is left when all rows have met a tile.
@@ -9,18 +10,21 @@ first row that has it. ``scaled`` does what is left when all rows have met a til
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.scores import kernels
+from meetmid.scores.device import Placed, device_maxima
 from meetmid.scores.products import byte_product, product, tiles
 from meetmid.scores.screening import Bytes, byte_tiles
 from meetmid.scores.side import NotFiniteError
 
 Rows = NDArray[np.float32]
 Places = NDArray[np.int32]
+Positions = NDArray[np.int64]
 
 
 class Exact:
@@ -32,7 +36,7 @@ class Exact:
         """As :func:`meetmid.scores.products.tiles`."""
         return tiles(rows)
 
-    def inner(self, rows: Rows) -> Rows:
+    def inner(self, rows: Rows, cuts: Positions) -> Rows:
         """The rows, a single one twice: alone it would be multiplied in another order."""
         return np.repeat(rows, 2, axis=0) if len(rows) == 1 else rows
 
@@ -62,7 +66,7 @@ class Screened:
         """As :func:`meetmid.scores.screening.byte_tiles`."""
         return byte_tiles(rows)
 
-    def inner(self, rows: Rows) -> tuple[Rows, Bytes]:
+    def inner(self, rows: Rows, cuts: Positions) -> tuple[Rows, Bytes]:
         """The rows and their bytes."""
         return rows, Bytes.of(rows, signed=False)
 
@@ -91,7 +95,7 @@ class Rounded:
         """As :func:`meetmid.scores.screening.byte_tiles`."""
         return byte_tiles(rows)
 
-    def inner(self, rows: Rows) -> Bytes:
+    def inner(self, rows: Rows, cuts: Positions) -> Bytes:
         """The rows' bytes."""
         return Bytes.of(rows, signed=False)
 
@@ -108,4 +112,47 @@ class Rounded:
         best[:, column : column + width] *= np.maximum(tile.bytes.scale[:width], np.float32(1e-30))  # -inf stays where it is
 
 
-Engine = Exact | Screened | Rounded
+@dataclass(frozen=True)
+class OnDevice:
+    """float32 products and their maxima by onnxruntime on a device, where rows and tiles stay until all have met."""
+
+    device: str
+    dtype, places = np.float32, False
+
+    def tiles(self, rows: Rows) -> list[Placed]:
+        """As :func:`meetmid.scores.products.tiles`, on the device."""
+        return [Placed.of(tile, self.device) for tile in tiles(rows)]
+
+    def inner(self, rows: Rows, cuts: Positions) -> tuple[Placed, int, int]:
+        """The rows of every entry on the device, as many for each: shorter ones repeat their first row, which can win no more
+        than once; how many entries, and rows of each."""
+        entries = np.flatnonzero(np.diff(cuts))
+        lengths = np.diff(cuts)[entries]
+        most = max(2, int(lengths.max()))
+        steps = np.arange(most)
+        index = cuts[entries][:, None] + np.where(steps < lengths[:, None], steps, 0)
+        same = len(index) * most == len(rows)
+        return Placed.of(rows if same else rows[index.reshape(-1)], self.device), len(entries), most
+
+    def meet(
+        self, inner: tuple[Placed, int, int], tile: Placed, cuts: Positions, entry: int, column: int, width: int,
+        best: NDArray[Any], offset: int, where: Places | None,
+    ) -> None:
+        """Raises NotFiniteError."""
+        rows, count, most = inner
+        found, first = device_maxima(rows, tile, count, most, self.device)
+        if not np.isfinite(found).all():
+            raise NotFiniteError
+        entries = entry + np.flatnonzero(np.diff(cuts))
+        known, values = best[entries, column : column + width], found[:, :width]
+        if where is not None:
+            here = offset + cuts[entries - entry][:, None] + first[:, :width]
+            its = where[entries, column : column + width]
+            where[entries, column : column + width] = np.where(values > known, here, its)
+        best[entries, column : column + width] = np.maximum(known, values)
+
+    def scaled(self, best: NDArray[Any], tile: Placed, column: int, width: int) -> None:
+        """Nothing."""
+
+
+Engine = Exact | Screened | Rounded | OnDevice

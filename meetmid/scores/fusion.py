@@ -22,7 +22,7 @@ from meetmid.config import Order, Pairing, Rule, Select
 from meetmid.errors import ConfigError, InputError
 from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
-from meetmid.scores.engines import Engine, Exact, Rounded, Screened
+from meetmid.scores.engines import Engine, Exact, OnDevice, Rounded, Screened
 from meetmid.scores.reduction import Outer, Task, reduce_sides
 from meetmid.scores.screening import bytes_are_exact, error_bounds, quickest
 from meetmid.scores.side import BLOCK, NotFiniteError, Side, Templates
@@ -91,6 +91,7 @@ def fuse(
     unit: bool = False,
     precision: Precision = "auto",
     threads: int | None = None,
+    device: str | None = None,
     out: Scores | None = None,
     detail: bool = False,
 ) -> Scores | list[Scores] | Fused | list[Fused]:
@@ -117,6 +118,9 @@ def fuse(
     same result to rounding; ``"int8"``, products of bytes alone. ``"auto"`` is float32, or for large products the faster of
     the first two on this machine. Only maxima are screened: rules that are linear in the inner side take one small product.
     ``detail=True`` returns :class:`Fused` (or a list of them) with the winners and, of ``"int8"``, the bound.
+
+    ``device``, such as ``"cuda"``, takes the float32 products and maxima there, with onnxruntime and blocks of both sides
+    resident; scores are then the same to rounding. None is the CPU, by the fastest way there.
 
     ``threads`` (default: all cores) never changes a bit, nor does what else is compared; at most about 200 MB are held beside
     the arrays. Raises InputError for arrays and ConfigError for rules that do not fit.
@@ -145,7 +149,7 @@ def fuse(
     try:
         if select == "best":
             p = replace(p, weights=best_hypothesis(p, g, threads=threads or os.cpu_count() or 1).keep(p))
-        plan = _plan(p, g, pairing, order, add, threads, precision=precision)
+        plan = _plan(p, g, pairing, order, add, threads, precision=precision, device=device)
         if detail:
             results = [_fused(p, g, pair, plan) for pair in pairs]
         else:
@@ -231,14 +235,18 @@ ENGINES: dict[str, Callable[[], Engine]] = {"float32": Exact, "screened": Screen
 
 def _plan(
     p: Side, g: Side, pairing: Pairing, order: Order, add: Add, threads: int | None, *, block: int = BLOCK,
-    limit: int = sys.maxsize, precision: Precision = "float32",
+    limit: int = sys.maxsize, precision: Precision = "float32", device: str | None = None,
 ) -> _Plan:
+    means = _is_mean(p, add), _is_mean(g, add)
+    if device is not None:
+        if precision not in ("auto", "float32"):
+            raise ConfigError(f"device={device!r} expects precision 'auto' or 'float32', got {precision!r}")
+        return _Plan(pairing, order, *means, threads or os.cpu_count() or 1, block, limit, OnDevice(device))
     if precision == "auto":
         precision = quickest(p, g, order)
     engine: Engine = ENGINES[precision]()
     if not isinstance(engine, Exact) and not bytes_are_exact():
         raise ConfigError(f"precision={precision!r}: this processor's products of bytes saturate; use 'float32'")
-    means = _is_mean(p, add), _is_mean(g, add)
     return _Plan(pairing, order, *means, threads or os.cpu_count() or 1, block, limit, engine)
 
 

@@ -63,22 +63,37 @@ def _session(operator: str, a: int, b: int, c: int) -> Any:
 
 
 def graph(operator: str, a: int, b: int, c: int) -> bytes:
-    """A model of one ``Gemm`` (a times b transposed) or ``MatMulInteger`` (a, whose zero is 128, times b), in the encoding of
-    onnx.proto."""
+    """A model of one ``Gemm`` (a times b transposed) or ``MatMulInteger`` (a, whose zero is 128, times b)."""
+    values = [value(name, kind, 2) for name, kind in (("a", a), ("b", b), ("c", c))]
     if operator == "Gemm":
-        node = _text(1, "a") + _text(1, "b") + _text(2, "c") + _text(4, operator)
-        node += _part(5, _text(1, "transB") + _number(3, 1) + _number(20, 2))
-        first = b""
-    else:
-        node = _text(1, "a") + _text(1, "b") + _text(1, "zero") + _text(2, "c") + _text(4, operator)
-        first = _part(5, _number(2, a) + _text(8, "zero") + _part(9, b"\x80"))
-    values = [_value(name, kind) for name, kind in (("a", a), ("b", b), ("c", c))]
-    whole = _part(1, node) + _text(2, "product") + first + _part(11, values[0]) + _part(11, values[1]) + _part(12, values[2])
+        return model([node(operator, ("a", "b"), ("c",), attribute("transB", 1))], values[:2], values[2:])
+    zero = _part(5, _number(2, a) + _text(8, "zero") + _part(9, b"\x80"))
+    return model([node(operator, ("a", "b", "zero"), ("c",))], values[:2], values[2:], zero)
+
+
+def model(nodes: list[bytes], inputs: list[bytes], outputs: list[bytes], initializers: bytes = b"") -> bytes:
+    """A model of opset 13 in the encoding of onnx.proto."""
+    whole = b"".join(_part(1, each) for each in nodes) + _text(2, "product") + initializers
+    whole += b"".join(_part(11, each) for each in inputs) + b"".join(_part(12, each) for each in outputs)
     return _number(1, 8) + _part(7, whole) + _part(8, _text(1, "") + _number(2, 13))
 
 
-def _value(name: str, kind: int) -> bytes:
-    shape = b"".join(_part(1, _text(2, f"{name}{axis}")) for axis in range(2))
+def node(operator: str, inputs: tuple[str, ...], outputs: tuple[str, ...], *attributes: bytes) -> bytes:
+    """A NodeProto."""
+    names = b"".join(_text(1, name) for name in inputs) + b"".join(_text(2, name) for name in outputs)
+    return names + _text(4, operator) + b"".join(_part(5, each) for each in attributes)
+
+
+def attribute(name: str, given: int | list[int]) -> bytes:
+    """An AttributeProto of one whole number or several."""
+    if isinstance(given, int):
+        return _text(1, name) + _number(3, given) + _number(20, 2)
+    return _text(1, name) + b"".join(_number(8, each) for each in given) + _number(20, 7)
+
+
+def value(name: str, kind: int, axes: int) -> bytes:
+    """A ValueInfoProto of free sizes."""
+    shape = b"".join(_part(1, _text(2, f"{name}{axis}")) for axis in range(axes))
     return _text(1, name) + _part(2, _part(1, _number(1, kind) + _part(2, shape)))
 
 

@@ -236,7 +236,7 @@ def _fill(
     lock = threading.Lock()
 
     def job(piece: _Piece, part: int) -> None:
-        inner: Any = task.engine.inner(b.rows(other.index[chosen[piece.first : piece.last]], checked=False))
+        inner: Any = task.engine.inner(b.rows(other.index[chosen[piece.first : piece.last]], checked=False), piece.cuts)
         values, places, entry = best, where, piece.entry
         if not piece.whole:
             values, entry = np.full((1, best.shape[1]), -np.inf, best.dtype), 0
