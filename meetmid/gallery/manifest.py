@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -129,7 +130,8 @@ def sweep(folder: Path, *kept: Manifest) -> None:
     named = {file for manifest in kept for shard in manifest.shards for file in shard.files}
     for file in folder.iterdir():
         if (_SHARD_FILE.fullmatch(file.name) and file.name not in named) or file.name.endswith(".json.new"):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # Windows keeps what a reader has mapped; the next writer sweeps again
+                file.unlink()
 
 
 def is_store(folder: Path) -> bool:

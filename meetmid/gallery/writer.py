@@ -35,6 +35,7 @@ class GalleryWriter:
     ) -> None:
         self.folder, self.manifest = folder, manifest
         self._vault, self._lock, self._key, self._name = vault, held, key, name
+        self._known: set[str] | None = None  # the committed entries' ids, once they were needed
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> GalleryWriter:
@@ -109,12 +110,16 @@ class GalleryWriter:
     def remove(self, ids: Iterable[str]) -> None:
         """Take the entries of these ids out. Their bytes stay in the files until :meth:`compact`. Raises InputError for ids
         that are not there, and then removes none."""
-        self._commit(self._without(set(ids)))
+        wanted = set(ids)
+        if wanted:
+            manifest = self._without(wanted)
+            self._known = None
+            self._commit(manifest)
 
     def replace(self, gallery: Gallery) -> None:
         """Take out the entries of the same ids, if any, and add these, in one commit."""
         gallery.check(self.manifest.matcher, self.manifest.config, self.manifest.lr_shape)
-        self._add(gallery, self._without(set(self._names(self.manifest)) & set(gallery.ids)))
+        self._add(gallery, self._without(self._ids(self.manifest) & set(gallery.ids)))
 
     def compact(self) -> None:
         """Write shards that hold removed entries, or are small beside others that are, anew, and erase the old ones."""
@@ -142,31 +147,35 @@ class GalleryWriter:
     def finish(self) -> None:
         """Make a new gallery the committed one, in shards of full size."""
         self.compact()
-        replace(self.manifest, job="").write(self.folder, self._vault, PENDING)
         os.replace(self.folder / PENDING, self.folder / COMMITTED)
         files.sync_folder(self.folder)
-        self.manifest, self._name = replace(self.manifest, job=""), COMMITTED
+        self._name = COMMITTED
         sweep(self.folder, self.manifest)
 
     def _add(self, gallery: Gallery, to: Manifest) -> None:
-        names = self._names(to)
-        twice = sorted(set(gallery.ids) & set(names))
+        twice = sorted(set(gallery.ids) & self._ids(to))
         if twice:
             raise InputError(f"{self.folder}: {len(twice)} ids are in the gallery already, such as {twice[:3]}; use replace()")
         if to.crops and gallery.crops is None:
             raise InputError(f"{self.folder}: this gallery keeps crops, the new entries have none (keep_crops=False)")
         if gallery.pattern != to.pattern:
             raise StoreError(f"{self.folder}: expected templates (S, N, D) {to.pattern}, got {gallery.pattern}")
-        self._commit(self._written(gallery.contents(), to, gallery.dropped))
+        made = self._written(gallery.contents(), to, gallery.dropped)
+        self._known = self._ids(to) | set(gallery.ids)
+        self._commit(made)
 
     def _others(self) -> list[Manifest]:
         """The committed gallery that this one has not taken the place of yet."""
         return _committed(self.folder, self._key) if self._name == PENDING else []
 
-    def _names(self, manifest: Manifest) -> tuple[str, ...]:
-        return read(self.folder, manifest, self._vault, verify=False).entries.ids
+    def _ids(self, manifest: Manifest) -> set[str]:
+        if manifest is self.manifest and self._known is not None:
+            return self._known
+        return set(read(self.folder, manifest, self._vault, verify=False).entries.ids)
 
     def _without(self, ids: set[str]) -> Manifest:
+        if not ids:
+            return self.manifest
         found, shards = set[str](), []
         for record in self.manifest.shards:
             names = open_shard(self.folder, self.manifest, self._vault, record, verify=False).entries.ids

@@ -95,6 +95,27 @@ def test_galleries_of_many_shards_read_like_one(path, monkeypatch):
     holds(path, {name: version for name, version in many.items() if version % 7})
 
 
+@pytest.mark.parametrize("options", [
+    {}, {"fusion": ("S_max", "T_add")}, {"fusion": ("T_concat", "T_concat")},
+    {"fusion": ("T_add", "S_add"), "pairing": "same_scale"},
+    {"portraits": "max"}, {"select": "best"}, {"order": "probe_first"}, {"centering": "vector"}, {"centering": "set"},
+], ids=str)
+def test_matches_with_many_shards_are_those_in_memory(small, face, tmp_path, monkeypatch, options):
+    monkeypatch.setattr("meetmid.gallery.writer.SHARD", 1)
+    portraits = [face(1, 60), [face(2, 40), face(3, 48)], b"broken", face(4, 50)]
+    probes = [face(1, 20), face(4, 22)]
+    with small(**options) as matcher:
+        gallery = matcher.enroll(portraits)
+        gallery.save(tmp_path / "g")
+        stored = Gallery.open(tmp_path / "g")
+        assert len(stored.pool.templates.shards) > 1
+        one, other = (matcher.match(probes, side) for side in (gallery, stored))
+        assert np.array_equal(one.scores, other.scores, equal_nan=True)
+        told = [result.explain(0, 1) for result in (one, other)]
+        assert str(told[0]) == str(told[1])
+        assert np.array_equal(told[0].gallery_picture, told[1].gallery_picture)
+
+
 def test_removed_bytes_are_gone_after_compact(path):
     secret = np.asarray(gallery({"b": 2}).pool.templates).tobytes()
     with Gallery.open(path, "a") as writer:
