@@ -114,13 +114,14 @@ class Intake:
     ) -> tuple[TemplatePool, int]:
         """The gallery's templates for another layout, from the crops that were cut before, and how many were dropped."""
         pool = self.pool(np.diff(first).tolist(), layout.slots)
-        extraction, progress = Extraction(), Progress(callback, "gallery", len(crops))
-        for row in range(len(crops)):
-            crop = crops.crop(row)
-            if crop is not None:
-                self._put(self._degraded(layout)(crop, pool.weights[row]), extraction, pool, row)
-            progress.step()
-        return pool, extraction.finish()
+        progress = Progress(callback, "gallery", len(crops))
+        with Extraction() as extraction:
+            for row in range(len(crops)):
+                crop = crops.crop(row)
+                if crop is not None:
+                    self._put(self._degraded(layout)(crop, pool.weights[row]), extraction, pool, row)
+                progress.step()
+            return pool, extraction.finish()
 
     def pool(self, counts: list[int], slots: int) -> TemplatePool:
         """Room for the templates of entries with ``counts`` pictures each."""
@@ -129,9 +130,9 @@ class Intake:
 
     def extract_probe(self, crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> None:
         """Fill one row of a pool with the templates of a probe."""
-        extraction = Extraction()
-        self._put(self._lifted(crop, pool.weights[row]), extraction, pool, row)
-        extraction.finish()
+        with Extraction() as extraction:
+            self._put(self._lifted(crop, pool.weights[row]), extraction, pool, row)
+            extraction.finish()
 
     def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
         return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
@@ -170,26 +171,28 @@ class Intake:
         pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
         workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
         jobs = (partial(prepare, source, hint, row, 2 * workers) for row, (_, source, hint) in enumerate(pictures))
-        crops, sizes, extraction = CropStore(), np.full((len(side), 2), np.nan, np.float32), Extraction()
+        crops, sizes = CropStore(), np.full((len(side), 2), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
-        for row, early in enumerate(ahead(jobs, workers)):
-            index, source, hint = pictures[row]
-            # what is too large for a thread's share of the memory may have all of it now
-            made = prepare(source, hint, row, 1) if isinstance(early.found, TooLargeError) else early
-            if isinstance(made.found, InputError):
-                if self.config.errors == "raise":
-                    raise InputError(f"{progress.stage} {side[index].id}: {made.found}") from made.found
-                reasons[index].append(str(made.found))
-                crops.append(None)
-            else:
-                self._put(chain(made.ready, made.rest), extraction, pool, row)
-                crops.append(made.found.picture)
-                if is_probe:
-                    notes[index] += left_out(made.found.picture, self.config)
-                    sizes[index] = np.fmax(sizes[index], (made.found.native, effective_resolution(made.found.picture)))
-            progress.step()
-        dropped, status = extraction.finish(), []
+        with Extraction() as extraction:
+            for row, early in enumerate(ahead(jobs, workers)):
+                index, source, hint = pictures[row]
+                # what is too large for a thread's share of the memory may have all of it now
+                made = prepare(source, hint, row, 1) if isinstance(early.found, TooLargeError) else early
+                if isinstance(made.found, InputError):
+                    if self.config.errors == "raise":
+                        raise InputError(f"{progress.stage} {side[index].id}: {made.found}") from made.found
+                    reasons[index].append(str(made.found))
+                    crops.append(None)
+                else:
+                    self._put(chain(made.ready, made.rest), extraction, pool, row)
+                    crops.append(made.found.picture)
+                    if is_probe:
+                        notes[index] += left_out(made.found.picture, self.config)
+                        sizes[index] = np.fmax(sizes[index], (made.found.native, effective_resolution(made.found.picture)))
+                progress.step()
+            dropped = extraction.finish()
+        status = []
         for index, entry in enumerate(side):
             usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
             status.append(_status(entry, reasons[index], notes[index], usable))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -141,6 +142,7 @@ class Network:
         self.card = card
         self._device, self._threads = device, threads
         self._session: Any = None
+        self._alone: Any = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,10 +158,25 @@ class Network:
                 self._session = open_session(self.card, device=self._device, threads=self._threads)
             return self._session
 
-    def close(self) -> None:
-        """Release the session; the next use opens it again."""
+    def open_alone(self) -> Any:
+        """A session that runs in the thread that calls it, on the CPU, which many may do at once; None on other devices, which
+        share their work out themselves."""
+        if self.provider != PROVIDERS["cpu"]:
+            return None
         with self._lock:
-            self._session = None
+            if self._alone is None:
+                self._alone = self._session if self._threads == 1 else open_session(self.card, device="cpu", threads=1)
+            return self._alone
+
+    @property
+    def threads(self) -> int:
+        """As asked for, or the number of cores."""
+        return self._threads or os.cpu_count() or 1
+
+    def close(self) -> None:
+        """Release the sessions; the next use opens them again."""
+        with self._lock:
+            self._session = self._alone = None
 
     @property
     def provider(self) -> str:
@@ -170,19 +187,21 @@ class Network:
         """How many pictures of a size run together."""
         return BATCH if height * width * self.card.contract.scale**2 <= LARGE else 1
 
-    def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8], *, alone: bool = False) -> NDArray[np.float32]:
         """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches; a
-        detector's pictures, whose number never depends on what else there is to do, run as they come."""
+        detector's pictures, whose number never depends on what else there is to do, run as they come. ``alone`` takes no thread
+        but the caller's, where :meth:`open_alone` can; the bits are the same."""
         blob = to_planes(pictures, self.card)
         if self.card.task == "detector":
             return self._run_batch(blob)
+        session = self.open_alone() if alone else None
         size = self.batch(*blob.shape[2:])
         parts = []
         for start in range(0, len(blob), size):
             batch = blob[start : start + size]
             if len(batch) < size:
                 batch = np.concatenate([batch, np.zeros((size - len(batch), *blob.shape[1:]), np.float32)])
-            parts.append(self._run_batch(batch)[: len(blob) - start])
+            parts.append(self._run_batch(batch, session=session)[: len(blob) - start])
         return np.concatenate(parts)
 
     def heat(self, picture: NDArray[np.float32]) -> NDArray[np.float32] | None:
@@ -191,8 +210,8 @@ class Network:
             return None
         return np.ascontiguousarray(self._run_batch(to_planes(picture[None], self.card), self.card.contract.heat)[0, 0])
 
-    def _run_batch(self, batch: NDArray[np.float32], output: str = "") -> NDArray[np.float32]:
-        session, contract = self.open(), self.card.contract
+    def _run_batch(self, batch: NDArray[np.float32], output: str = "", session: Any = None) -> NDArray[np.float32]:
+        session, contract = session or self.open(), self.card.contract
         source = session.get_inputs()[0]
         outputs = [output or contract.output or session.get_outputs()[0].name]
         name = contract.input or source.name

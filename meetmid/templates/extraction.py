@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +14,9 @@ from meetmid.config import Normalize
 from meetmid.errors import ConfigError, ModelError
 from meetmid.resize import Image, ResizeFilter, resize, rounded
 from meetmid.runtime.sessions import BATCH, Network, check_contract
+
+MOST = 8
+"""Batches that run at once, at most."""
 
 
 class Hypothesis(NamedTuple):
@@ -86,22 +91,23 @@ class TemplateNetwork:
 
         Returns the number of dropped hypotheses: a template that is zero (norm < 1e-12) or not finite is never scored.
         """
-        extraction = Extraction()
-        for hypothesis in hypotheses:
-            extraction.add(self.fitted(hypothesis), templates, weights)
-        return extraction.finish()
+        with Extraction() as extraction:
+            for hypothesis in hypotheses:
+                extraction.add(self.fitted(hypothesis), templates, weights)
+            return extraction.finish()
 
     def fitted(self, hypothesis: Hypothesis) -> Fitted:
         """The hypothesis at the network's size."""
         picture = resize(hypothesis.picture, self.network.card.contract.size, method=self._method)
         return Fitted(rounded(picture, self._quantize), hypothesis.slots, self)
 
-    def raw(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+    def raw(self, pictures: NDArray[np.float32], *, alone: bool = False) -> NDArray[np.float32]:
         """(N, H, W, 3) float32 RGB in [0, 1] at the network's size to (N, D); with ``flip`` the sum of the picture's and
-        its mirror image's template (networks.md question F8)."""
-        rows = self.network.run(pictures).reshape(len(pictures), -1)
+        its mirror image's template (networks.md question F8). ``alone`` as in :meth:`meetmid.runtime.sessions.Network.run`."""
+        rows = self.network.run(pictures, alone=alone).reshape(len(pictures), -1)
         if self._flip:
-            rows = rows + self.network.run(np.ascontiguousarray(pictures[:, :, ::-1])).reshape(len(pictures), -1)
+            mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+            rows = rows + self.network.run(mirrored, alone=alone).reshape(len(pictures), -1)
         if rows.shape[1] != self.length:
             raise ModelError(
                 f"matcher {self.network.card.name!r}: its card says template length {self.length}, got {rows.shape[1]}"
@@ -109,39 +115,79 @@ class TemplateNetwork:
         return normalized(rows, self._normalize)
 
 
+Waiting = list[tuple[Fitted, NDArray[np.float32], NDArray[np.float32]]]
+
+
 class Extraction:
-    """Hypotheses of any number of faces on their way through their networks: each batch is as full as can be."""
+    """Hypotheses of any number of faces on their way through their networks: each batch is as full as can be.
+
+    Where there are many batches, each runs in one thread and many run at once: a batch that is split among all cores waits for
+    the one that prepares the next pictures. A single batch has all cores. Use as a context manager.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[TemplateNetwork, list[tuple[Fitted, NDArray[np.float32], NDArray[np.float32]]]] = {}
+        self._open: dict[TemplateNetwork, Waiting] = {}
+        self._held: tuple[TemplateNetwork, Waiting] | None = None
+        self._running: deque[Future[int]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
         self._dropped = 0
+
+    def __enter__(self) -> Extraction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
 
     def add(self, fitted: Fitted, templates: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
         """One more hypothesis, for its slots in ``templates`` (S, N, D) and ``weights`` (S, N), which are filled by the time of
         :meth:`finish`."""
-        waiting = self._waiting.setdefault(fitted.network, [])
+        waiting = self._open.setdefault(fitted.network, [])
         waiting.append((fitted, templates, weights))
         if len(waiting) == BATCH:
-            self._flush(fitted.network)
+            self._full(fitted.network, self._open.pop(fitted.network))
 
     def finish(self) -> int:
         """Fill what is waiting; how many hypotheses were dropped since the last time, as :meth:`TemplateNetwork.extract`."""
-        for network in list(self._waiting):
-            self._flush(network)
+        self._settle(0)
+        for network, waiting in [*([self._held] if self._held else []), *self._open.items()]:
+            self._dropped += _fill(network, waiting, alone=False)
+        self._held, self._open = None, {}
         dropped, self._dropped = self._dropped, 0
         return dropped
 
-    def _flush(self, network: TemplateNetwork) -> None:
-        waiting = self._waiting.pop(network)
-        rows = network.raw(np.stack([fitted.picture for fitted, _, _ in waiting]))
-        for (fitted, templates, weights), row in zip(waiting, rows, strict=True):
-            usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
-            for scale, slot in fitted.slots:
-                if usable:
-                    templates[scale, slot] = row
-                else:
-                    weights[scale, slot] = 0.0
-                    self._dropped += 1
+    def _full(self, network: TemplateNetwork, waiting: Waiting) -> None:
+        if self._pool is None and self._held is None:
+            self._held = network, waiting
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(min(MOST, network.network.threads), "meetmid-network")
+        if self._held is not None:
+            self._running.append(self._pool.submit(_fill, *self._held, alone=True))
+            self._held = None
+        self._running.append(self._pool.submit(_fill, network, waiting, alone=True))
+        self._settle(2 * min(MOST, network.network.threads))
+
+    def _settle(self, most: int) -> None:
+        """Wait until no more than so many batches are under way."""
+        while len(self._running) > most:
+            self._dropped += self._running.popleft().result()
+
+
+def _fill(network: TemplateNetwork, waiting: Waiting, *, alone: bool) -> int:
+    """Run a batch and fill its slots; how many hypotheses were dropped."""
+    dropped = 0
+    rows = network.raw(np.stack([fitted.picture for fitted, _, _ in waiting]), alone=alone)
+    for (fitted, templates, weights), row in zip(waiting, rows, strict=True):
+        usable = bool(np.isfinite(row).all()) and float(np.linalg.norm(row)) >= 1e-12
+        for scale, slot in fitted.slots:
+            if usable:
+                templates[scale, slot] = row
+            else:
+                weights[scale, slot] = 0.0
+                dropped += 1
+    return dropped
 
 
 def normalized(rows: NDArray[np.float32], how: Normalize) -> NDArray[np.float32]:
