@@ -111,18 +111,19 @@ def _batched(runs: int) -> int:
 def _per_run(
     stage: Callable[[Sequence[Entry]], None], sample: Sequence[Entry], runs: Callable[[int], int]
 ) -> float:
-    """Seconds per run, of which so many pictures take ``runs``; more and more pictures until the budget is spent."""
+    """Seconds per run, of which so many pictures take ``runs``: those of the last of ever larger parts, when the budget is
+    spent; the first ones open sessions, and few pictures keep no thread busy."""
     stage(sample[:1])
-    spent, done, size = 0.0, 0, min(4, len(sample))
+    spent, size, found = 0.0, min(4, len(sample)), 0.0
     while spent < BUDGET:
         part = [sample[(k * len(sample)) // size] for k in range(size)]
         part = [replace(entry, id=str(k)) for k, entry in enumerate(part)]
         begun = time.perf_counter()
         stage(part)
-        spent += time.perf_counter() - begun
-        done += runs(count(part))
+        took = time.perf_counter() - begun
+        found, spent = took / max(1, runs(count(part))), spent + took
         size = min(2 * size, len(sample))
-    return spent / max(done, 1)
+    return found
 
 
 def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery: int) -> float:
