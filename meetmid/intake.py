@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -174,8 +175,8 @@ class Intake:
         crops, sizes = CropStore(), np.full((len(side), 2), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
-        with Extraction() as extraction:
-            for row, early in enumerate(ahead(jobs, workers)):
+        with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
+            for row, early in enumerate(prepared):
                 index, source, hint = pictures[row]
                 # what is too large for a thread's share of the memory may have all of it now
                 made = prepare(source, hint, row, 1) if isinstance(early.found, TooLargeError) else early

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import TypeVar
@@ -11,7 +11,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def ahead(jobs: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:
+def ahead(jobs: Iterable[Callable[[], T]], workers: int) -> Generator[T, None, None]:
     """The results of ``jobs`` in their order, made by ``workers`` threads while the caller uses those before; at most twice as
     many wait. An error is raised where its result would come; what has not begun by then, or when the caller stops, is left.
     A single job, or ``workers`` < 1, is done by the caller."""

@@ -128,7 +128,7 @@ def test_large_pictures_run_one_at_a_time(tiny_family, face, monkeypatch):
     pictures = np.stack([to_float(face(k, 120)) for k in range(3)])
     sizes = []
     run = generator.networks[2]._run_batch
-    monkeypatch.setattr(generator.networks[2], "_run_batch", lambda batch: sizes.append(len(batch)) or run(batch))
+    monkeypatch.setattr(generator.networks[2], "_run_batch", lambda batch, **rest: sizes.append(len(batch)) or run(batch, **rest))
     got = generator(pictures, 2)
     assert sizes == [1, 1, 1]
     assert generator.batch((112, 112), 2) == 8

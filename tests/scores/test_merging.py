@@ -1,6 +1,5 @@
 """Parts of a fusion that several processes find, against the whole."""
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -53,24 +52,25 @@ def test_any_split_merged_in_any_order_is_the_whole(seed, cuts, pairing, rng):
     assert np.array_equal(found.scores(weights=probe_weights, mean=True), mean, equal_nan=True)
 
 
-def _part(seed, first, last, answer):
-    probes, gallery, *_ = sides(seed)
-    answer.put((first, maxima(probes, gallery[:, :, first:last], first=first, total=11, threads=1)))
+PART = """
+import sys
+import numpy as np
+from meetmid.scores.merging import maxima
+source, out, first, last = sys.argv[1:]
+with np.load(source) as data:
+    found = maxima(data["p"], data["g"][:, :, int(first) : int(last)], first=int(first), total=11, threads=1)
+np.savez(out, values=found.values, winners=found.winners)
+"""
 
 
-def test_two_processes_merge_to_the_same_bits():
-    spawn, answers = multiprocessing.get_context("spawn"), []
-    queue = spawn.Queue()
-    workers = [spawn.Process(target=_part, args=(5, a, b, queue)) for a, b in ((0, 4), (4, 11))]
-    for worker in workers:
-        worker.start()
-    answers = [queue.get(timeout=120)[1] for _ in workers]
-    for worker in workers:
-        worker.join()
+def test_two_processes_merge_to_the_same_bits(tmp_path):
     probes, gallery, *_ = sides(5)
-    found = answers[0].merged(answers[1])
-    assert np.array_equal(found.scores(), meetmid.fuse(probes, gallery))
-    assert "meetmid" in sys.modules
+    np.savez(tmp_path / "sides.npz", p=probes, g=gallery)
+    jobs = [(tmp_path / "a.npz", "0", "4"), (tmp_path / "b.npz", "4", "11")]
+    runs = [subprocess.Popen([sys.executable, "-c", PART, tmp_path / "sides.npz", *job]) for job in jobs]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0]
+    parts = [Maxima(data["values"], data["winners"]) for data in (np.load(job[0]) for job in jobs)]
+    assert np.array_equal(parts[1].merged(parts[0]).scores(), meetmid.fuse(probes, gallery))
 
 
 def test_what_does_not_fit_is_refused():
