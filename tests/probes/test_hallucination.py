@@ -128,7 +128,12 @@ def test_large_pictures_run_one_at_a_time(tiny_family, face, monkeypatch):
     pictures = np.stack([to_float(face(k, 120)) for k in range(3)])
     sizes = []
     run = generator.networks[2]._run_batch
-    monkeypatch.setattr(generator.networks[2], "_run_batch", lambda batch, **rest: sizes.append(len(batch)) or run(batch, **rest))
+
+    def counting(batch, **options):
+        sizes.append(len(batch))
+        return run(batch, **options)
+
+    monkeypatch.setattr(generator.networks[2], "_run_batch", counting)
     got = generator(pictures, 2)
     assert sizes == [1, 1, 1]
     assert generator.batch((112, 112), 2) == 8
