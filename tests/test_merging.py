@@ -32,7 +32,7 @@ def portraits(face, tmp_path):
 def test_two_processes_enrol_a_gallery(portraits, tiny, tmp_path):
     outs = [tmp_path / f"part{k}" for k in (1, 2)]
     runs = [
-        subprocess.Popen([sys.executable, "-c", ENROLL, portraits, out, tiny.path.parent, str(k)])
+        subprocess.Popen([sys.executable, "-c", ENROLL, portraits, out, tiny.path.parent, str(k)], cwd=tmp_path)
         for k, out in enumerate(outs, 1)
     ]
     assert [run.wait(timeout=300) for run in runs] == [0, 0]

@@ -166,7 +166,9 @@ def test_a_second_writer_is_refused(path):
         with pytest.raises(StoreError, match="another writer"):
             gallery(FIRST).save(path)
         script = "import sys, meetmid; meetmid.Gallery.open(sys.argv[1], mode='a')"
-        other = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=120)
+        other = subprocess.run(
+            [sys.executable, "-c", script, path], capture_output=True, text=True, timeout=120, cwd=path.parent
+        )
         assert other.returncode != 0
         assert "another writer" in other.stderr
         holds(path, FIRST)

@@ -67,7 +67,7 @@ def test_two_processes_merge_to_the_same_bits(tmp_path):
     probes, gallery, *_ = sides(5)
     np.savez(tmp_path / "sides.npz", p=probes, g=gallery)
     jobs = [(tmp_path / "a.npz", "0", "4"), (tmp_path / "b.npz", "4", "11")]
-    runs = [subprocess.Popen([sys.executable, "-c", PART, tmp_path / "sides.npz", *job]) for job in jobs]
+    runs = [subprocess.Popen([sys.executable, "-c", PART, tmp_path / "sides.npz", *job], cwd=tmp_path) for job in jobs]
     assert [run.wait(timeout=120) for run in runs] == [0, 0]
     parts = [Maxima(data["values"], data["winners"]) for data in (np.load(job[0]) for job in jobs)]
     assert np.array_equal(parts[1].merged(parts[0]).scores(), meetmid.fuse(probes, gallery))
@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_forked_process_fuses_alone():
+def test_a_forked_process_fuses_alone(tmp_path):
     script = (
         "import os, numpy as np, meetmid\n"
         "rng = np.random.default_rng(0)\n"
@@ -99,4 +99,4 @@ def test_a_forked_process_fuses_alone():
         "    os._exit(0 if np.array_equal(meetmid.fuse(p, g, threads=3), wanted) else 1)\n"
         "raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
-    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], timeout=120, cwd=tmp_path).returncode == 0
