@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
+from meetmid.faces.detection import Serial
 from meetmid.faces.finding import Hint, hints_for
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
@@ -40,8 +42,9 @@ def enroll_into(
     """
     hints = hints_for(faces, side, compare.config.faces)
     empty = compare.enrolled([], None, Progress(None, "gallery", 0))
-    finder = type(compare.intake.detector).__qualname__
-    values = [compare.config.to_dict(), finder, compare.intake.gallery_hashes, stored]
+    # a caller's own detector has no name that says how it is set: such a run is begun anew
+    unnamed = secrets.token_hex(16) if isinstance(compare.intake.detector, Serial) else ""
+    values = [compare.config.to_dict(), unnamed, compare.intake.memory, compare.intake.gallery_hashes, stored]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     with GalleryWriter.begin(path, empty.manifest(stored, job), key) as writer:
         done = _kept(writer, side, hints)

@@ -15,7 +15,7 @@ from meetmid.config import MatchConfig, advised, configured, preset
 from meetmid.enrolment import enroll_into, share
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
-from meetmid.faces.detection import DEFAULT, Detector, open_detector
+from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
@@ -99,9 +99,11 @@ class Matcher:
             self.gallery_network.check_same_crops(self.network)
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self.hallucinator.check(self.config.lr_size)
-        self._detector = detector if detector is not None and not isinstance(detector, str) else open_detector(
-            self.config.detector or DEFAULT, device=device, threads=threads
-        )
+        self._detector: Detector
+        if detector is None or isinstance(detector, str):
+            self._detector = open_detector(self.config.detector or DEFAULT, device=device, threads=threads)
+        else:
+            self._detector = Serial(detector)
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
         self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
         if self.calibration is not None:

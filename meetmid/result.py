@@ -273,6 +273,12 @@ def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:
         raise InputError("the parts were made with different configurations or models")
     if not columns and len({p.gallery_ids for p in parts}) > 1:
         raise InputError("the parts have neither the same probes nor the same portraits")
+    first = parts[0]
+    same = all(
+        p.probe_status == first.probe_status and np.array_equal(p.probe_size, first.probe_size, equal_nan=True) for p in parts
+    )
+    if columns and not same:
+        raise InputError("the parts have probes of the same ids, but not the same probes")
     names = [name for p in parts for name in (p.gallery_ids if columns else p.probe_ids)]
     if len(set(names)) < len(names):
         raise InputError(f"some {'portraits' if columns else 'probes'} are in several parts")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -48,9 +49,10 @@ class Sample:
         """Of a side, of an enrolled gallery, or of a number, for which made-up face crops stand. Raises InputError."""
         if isinstance(side, Gallery):
             return cls((), len(side.pool.weights))
-        if not isinstance(side, int):
+        if isinstance(side, bool) or not isinstance(side, Integral):
             listed = entries(side, what=stage)
             return cls(listed, count(listed))
+        side = int(side)
         if side < 0:
             raise InputError(f"plan expects counts of 0 or more, got {side}")
         shape = (SIDES[stage], SIDES[stage], 3)

@@ -129,6 +129,22 @@ def test_stored_and_encrypted(small, portraits, tmp_path):
         assert not any("stored" in warning for warning in wanted.warnings)
 
 
+def test_an_encrypted_enrolment_is_never_continued_or_dropped_without_its_key(small, portraits, tmp_path):
+    pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+    key, path = tmp_path / "key", tmp_path / "g"
+    key.write_text("ab" * 32)
+    with small() as matcher:
+        with pytest.raises(Cancelled):
+            matcher.enroll(portraits, path=path, key=key, progress=stop_after(6))
+        kept = sorted(file.name for file in path.iterdir())
+        with pytest.raises(StoreError, match="continue it with its own key"):
+            matcher.enroll(portraits, path=path)
+        assert sorted(file.name for file in path.iterdir()) == kept
+        seen = []
+        matcher.enroll(portraits, path=path, key=key, progress=lambda done, *_: seen.append(done))
+        assert seen[0] > 1
+
+
 def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path, capsys, monkeypatch):
     from meetmid.sheets import save_png
 

@@ -24,6 +24,24 @@ class Detector(Protocol):
         """Every face of an RGB uint8 (H, W, 3) picture, best score first."""
 
 
+class Serial:
+    """A caller's own detector, asked by one thread at a time: it need not know of threads."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector, self._lock = detector, threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"detector": self._detector}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["detector"])  # type: ignore[misc]
+
+    def detect(self, image: NDArray[np.uint8]) -> list[Face]:
+        """As :meth:`Detector.detect`."""
+        with self._lock:
+            return self._detector.detect(image)
+
+
 class YuNet:
     """``cv2.FaceDetectorYN`` with a YuNet ONNX file (S. Wu et al., "YuNet: a tiny millisecond-level face detector",
     Machine Intelligence Research 20, 2023)."""

@@ -158,6 +158,9 @@ def _read_parquet(path: Path) -> tuple[str, Arrays]:
         return np.concatenate(parts).reshape(-1, *shape)
 
     entry = np.concatenate([np.zeros(0, np.int64), *(np.asarray(t.column("entry")) for t in tables)])
+    names = [name for table in tables for name in table.column("id").to_pylist()]
+    if (np.diff(entry) < 0).any() or names != [told["ids"][k] for k in entry]:
+        raise StoreError(f"{path}: its rows were reordered or changed: entry and id no longer fit what was exported")
     counts = np.bincount(entry, minlength=len(told["ids"]))
     arrays: Arrays = {
         "templates": joined("templates", pattern), "weights": joined("weights", pattern[:2]),

@@ -59,7 +59,7 @@ def lock(folder: Path) -> Any:
     """The acquired lock of the one writer; the system frees it when the process ends, however it ends. Raises StoreError."""
     from filelock import FileLock, Timeout
 
-    held = FileLock(folder / "lock", timeout=0, mode=0o600, is_singleton=False)
+    held = FileLock(folder / "lock", timeout=0, mode=0o600, is_singleton=False, thread_local=False)
     try:
         held.acquire()
     except Timeout as error:

@@ -35,6 +35,7 @@ class GalleryWriter:
     ) -> None:
         self.folder, self.manifest = folder, manifest
         self._vault, self._lock, self._key, self._name = vault, held, key, name
+        self._closed = False
         self._known: set[str] | None = None  # the committed entries' ids, once they were needed
 
     @classmethod
@@ -94,7 +95,8 @@ class GalleryWriter:
         self.close()
 
     def close(self) -> None:
-        """Let the next writer in."""
+        """Let the next writer in; this one writes no more."""
+        self._closed = True
         self._lock.release()
 
     def contents(self, *, verify: bool = True) -> Contents:
@@ -110,11 +112,12 @@ class GalleryWriter:
     def remove(self, ids: Iterable[str]) -> None:
         """Take the entries of these ids out. Their bytes stay in the files until :meth:`compact`. Raises InputError for ids
         that are not there, and then removes none."""
+        if isinstance(ids, str):
+            raise InputError(f"remove expects ids, such as [{ids!r}], got the string {ids!r}")
         wanted = set(ids)
         if wanted:
-            manifest = self._without(wanted)
+            self._commit(self._without(wanted))
             self._known = None
-            self._commit(manifest)
 
     def replace(self, gallery: Gallery) -> None:
         """Take out the entries of the same ids, if any, and add these, in one commit."""
@@ -147,6 +150,7 @@ class GalleryWriter:
     def finish(self) -> None:
         """Make a new gallery the committed one, in shards of full size."""
         self.compact()
+        self._check_open()
         os.replace(self.folder / PENDING, self.folder / COMMITTED)
         files.sync_folder(self.folder)
         self._name = COMMITTED
@@ -160,9 +164,9 @@ class GalleryWriter:
             raise InputError(f"{self.folder}: this gallery keeps crops, the new entries have none (keep_crops=False)")
         if gallery.pattern != to.pattern:
             raise StoreError(f"{self.folder}: expected templates (S, N, D) {to.pattern}, got {gallery.pattern}")
-        made = self._written(gallery.contents(), to, gallery.dropped)
-        self._known = self._ids(to) | set(gallery.ids)
-        self._commit(made)
+        known = self._ids(to) | set(gallery.ids)
+        self._commit(self._written(gallery.contents(), to, gallery.dropped))
+        self._known = known
 
     def _others(self) -> list[Manifest]:
         """The committed gallery that this one has not taken the place of yet."""
@@ -189,6 +193,7 @@ class GalleryWriter:
 
     def _written(self, contents: Contents, manifest: Manifest, dropped: int) -> Manifest:
         """The manifest with these entries in new shards."""
+        self._check_open()
         each = 4 * math.prod(manifest.pattern)
         start, count = 0, len(contents.entries.ids)
         while start < count:
@@ -202,8 +207,16 @@ class GalleryWriter:
         return manifest
 
     def _commit(self, manifest: Manifest) -> None:
-        manifest.write(self.folder, self._vault, self._name)
+        self._check_open()
+        try:
+            manifest.write(self.folder, self._vault, self._name)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: the gallery could not be written ({error})") from error
         self.manifest = manifest
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError(f"{self.folder}: this writer was closed; open the gallery again with mode='a'")
 
 
 def _existing(folder: Path) -> Path:
@@ -228,8 +241,13 @@ def _pending(folder: Path, key: str | os.PathLike[str] | None, wanted: Manifest)
     """What an interrupted enrolment of the same job, configuration and storage has committed."""
     try:
         there, vault = Manifest.read(folder, key, PENDING)
-    except (FileNotFoundError, StoreError):
+    except FileNotFoundError:
         return None, None
+    except StoreError as error:
+        raise StoreError(
+            f"an enrolment that was begun in {folder} cannot be continued ({error}); continue it with its own key, or delete "
+            f"{folder / PENDING} to give it up"
+        ) from error
     same = replace(there, salt=b"", next=1, shards=()) == replace(wanted, salt=b"", next=1, shards=())
     return (there, vault) if same and bool(vault) == bool(wanted.salt) else (None, None)
 

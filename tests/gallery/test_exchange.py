@@ -63,6 +63,15 @@ def test_others_read_the_files(tmp_path):
     assert np.array_equal(np.array(table["templates"], np.float32).ravel(), np.asarray(wanted.pool.templates).ravel())
 
 
+def test_reordered_rows_are_refused(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the optional package pyarrow is not installed")
+    gallery({"zoe": 1, "adam": 4}).export(tmp_path / "g.parquet")
+    table = parquet.read_table(tmp_path / "g.parquet")
+    parquet.write_table(table.sort_by("id"), tmp_path / "g.parquet")
+    with pytest.raises(StoreError, match="reordered"):
+        Gallery.load(tmp_path / "g.parquet")
+
+
 def test_damaged_and_strange_files_are_refused(file, tmp_path):
     gallery(HELD).export(file)
     content = file.read_bytes()

@@ -175,6 +175,30 @@ def test_a_second_writer_is_refused(path):
     Gallery.open(path, "a").close()
 
 
+def test_a_closed_writer_writes_no_more(path):
+    writer = Gallery.open(path, "a")
+    writer.close()
+    with Gallery.open(path, "a") as other:
+        for change in (lambda: writer.append(gallery({"x": 1})), lambda: writer.remove(["a"]), writer.compact):
+            with pytest.raises(StoreError, match="was closed"):
+                change()
+        other.append(gallery({"y": 2}))
+    holds(path, {**FIRST, "y": 2})
+
+
+def test_a_writer_closed_by_another_thread_lets_the_next_one_in(path):
+    thread = threading.Thread(target=Gallery.open(path, "a").close)
+    thread.start()
+    thread.join()
+    Gallery.open(path, "a").close()
+
+
+def test_a_string_is_no_list_of_ids(path):
+    with Gallery.open(path, "a") as writer, pytest.raises(InputError, match="got the string 'ab'"):
+        writer.remove("ab")
+    holds(path, FIRST)
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(path, tmp_path):
     before = {name: (path / name).read_bytes() for name in files(path)}
     with Gallery.open(path, "a") as writer:
