@@ -100,8 +100,12 @@ class GalleryWriter:
         self._lock.release()
 
     def contents(self, *, verify: bool = True) -> Contents:
-        """What was committed."""
-        return read(self.folder, self.manifest, self._vault, verify=verify)
+        """What was committed. Raises StoreError for damage."""
+        try:
+            return read(self.folder, self.manifest, self._vault, verify=verify)
+        except (FileNotFoundError, StoreError) as error:
+            cure = f"; delete {self.folder / PENDING} to begin anew" if self._name == PENDING else ""
+            raise StoreError(f"{self.folder}: what was written is damaged ({error}){cure}") from error
 
     def append(self, gallery: Gallery) -> None:
         """Add the entries of a gallery of the same matcher and configuration; raises StoreError for another one and

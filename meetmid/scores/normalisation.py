@@ -25,7 +25,9 @@ def root_mean_squares(portraits: Side, moment: NDArray[np.float32]) -> NDArray[n
     found = np.ones(len(portraits), np.float32)
     index, _ = portraits.present(0, len(portraits))
     for start in range(0, len(index), ROWS):
-        rows = portraits.rows(index[start : start + ROWS]).astype(np.float64)
-        squares = ((rows @ moment.astype(np.float64)) * rows).sum(axis=1)
+        these = portraits.rows(index[start : start + ROWS])
+        rows = np.zeros((ROWS, these.shape[1]))  # always as many: the product's rounding depends on their number
+        rows[: len(these)] = these
+        squares = ((rows @ moment.astype(np.float64)) * rows).sum(axis=1)[: len(these)]
         found[index[start : start + ROWS]] = np.sqrt(np.maximum(squares, SMALLEST**2))
     return found
