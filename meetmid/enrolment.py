@@ -18,6 +18,7 @@ from meetmid.faces.detection import Serial
 from meetmid.faces.finding import Hint, hints_for
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
+from meetmid.intake import count
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.stored import Stored
 
@@ -48,7 +49,7 @@ def enroll_into(
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     with GalleryWriter.begin(path, empty.manifest(stored, job), key) as writer:
         done = _kept(writer, side, hints)
-        progress = Progress(callback, "gallery", sum(len(e.sources) for e in side), sum(len(e.sources) for e in side[:done]))
+        progress = Progress(callback, "gallery", count(side), count(side[:done]))
         for part in _parts(done, len(side)):
             chunk = side[part]
             own = _by_id(zip(chunk, hints[part], strict=True))

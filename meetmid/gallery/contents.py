@@ -36,7 +36,6 @@ class Contents:
         pool = TemplatePool(part_of(self.pool.templates, a, b), self.pool.weights[a:b], first[start : stop + 1] - a)
         return Contents(self.entries.part(start, stop), pool, None if self.crops is None else self.crops.part(a, b), 0)
 
-
     def ordered(self, order: Sequence[int]) -> Contents:
         """The entries in another order."""
         first, names = self.pool.first, self.entries
@@ -45,7 +44,7 @@ class Contents:
         pictures = np.array([k for e in order for k in range(int(first[e]), int(first[e + 1]))], np.int64)
         own = ShardEntries(*(tuple(values[k] for k in order) for values in vars(names).values()))
         pool = TemplatePool(
-            concatenated(_pattern(self.pool), stored), np.asarray(self.pool.weights)[pictures],
+            concatenated(self.pool.pattern, stored), np.asarray(self.pool.weights)[pictures],
             np.cumsum([0, *own.pictures]).astype(np.int64),
         )
         crops = None if self.crops is None else CropStore.joined([p.crops for p in parts if p.crops is not None])
@@ -55,7 +54,7 @@ class Contents:
     def joined(cls, parts: Sequence[Contents]) -> Contents:
         """The entries of all parts, which are of one configuration, one part after the other."""
         entries = ShardEntries.joined([part.entries for part in parts])
-        templates = concatenated(_pattern(parts[0].pool), [_stored(part.pool.templates) for part in parts])
+        templates = concatenated(parts[0].pool.pattern, [_stored(part.pool.templates) for part in parts])
         weights = np.concatenate([np.asarray(part.pool.weights) for part in parts])
         pool = TemplatePool(templates, weights, np.cumsum([0, *entries.pictures]).astype(np.int64))
         kept = [CropStore.unpack(*part.crops.pack()) for part in parts if part.crops is not None]
@@ -68,11 +67,6 @@ def _stored(templates: Templates) -> StoredTemplates:
         return templates
     scales, slots, length = templates.shape[1:]
     return StoredTemplates.of(Shard(templates), (scales, slots, length))
-
-
-def _pattern(pool: TemplatePool) -> tuple[int, int, int]:
-    scales, slots, length = pool.templates.shape[1:]
-    return scales, slots, length
 
 
 def read(folder: Path, manifest: Manifest, vault: Vault | None, *, verify: bool) -> Contents:

@@ -87,8 +87,7 @@ class Gallery:
     @property
     def pattern(self) -> tuple[int, int, int]:
         """(S, N, D) of every picture's templates."""
-        scales, slots, length = self.pool.templates.shape[1:]
-        return scales, slots, length
+        return self.pool.pattern
 
     def contents(self) -> Contents:
         """What a store keeps of the entries."""

@@ -46,6 +46,12 @@ class TemplatePool:
     weights: NDArray[np.float32]
     first: NDArray[np.int64]
 
+    @property
+    def pattern(self) -> tuple[int, int, int]:
+        """(S, N, D) of every picture's templates."""
+        scales, slots, length = self.templates.shape[1:]
+        return scales, slots, length
+
     @classmethod
     def empty(cls, counts: list[int], shape: tuple[int, int, int], limit: int) -> TemplatePool:
         """Room for entries with ``counts`` pictures each, ``shape`` = (S, N, D)."""
