@@ -20,6 +20,7 @@ from people import captures, pictures, portraits
 from scipy.special import gammaln
 
 from meetmid import Matcher
+from meetmid.comparison import Run
 from models import DRAWS
 
 AMONG = 130
@@ -69,8 +70,7 @@ def main() -> None:
                     caught[size] = [matcher.lift(captures(probe_side, template, size, seed=s)).pool for s in args.seeds]
                 above = []
                 for seed in range(len(args.seeds)):
-                    run = next(matcher.comparison.runs(gallery, None, None, None))
-                    scores = matcher.comparison.score(caught[size][seed], run, None, None)
+                    scores = matcher.comparison.score(caught[size][seed], Run(gallery), None, None)
                     above.append((scores > scores[np.arange(len(own)), own][:, None]).sum(axis=1))
                 hits = np.mean([first_among(a, len(subjects) - 1, AMONG - 1) for a in above], axis=0)
                 errors = np.stack([np.bincount(place, 1 - hits), np.bincount(place, 1 - first.setdefault(size, hits))])

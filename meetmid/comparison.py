@@ -17,7 +17,7 @@ from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.probes.hallucination import MIN_SIDE, working_size
-from meetmid.probes.hypotheses import probe_slots, scale_labels
+from meetmid.probes.hypotheses import scale_labels
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.normalisation import root_mean_squares
@@ -30,12 +30,15 @@ Crops = Sequence[NDArray[np.uint8] | None]
 
 @dataclass(frozen=True)
 class Run:
-    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``."""
+    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. ``sharp`` ones meet
+    its undegraded portraits; ``again``: an earlier run met the same gallery."""
 
     gallery: Gallery
     entries: tuple[int, ...] | None = None
     number: int = 0
     total: int = 1
+    sharp: bool = False
+    again: bool = False
 
     def progress(self, callback: ProgressCallback | None) -> Progress:
         """The progress of scoring, up to this run."""
@@ -52,13 +55,13 @@ class Comparison:
     threads: int | None
 
     @property
-    def _native(self) -> bool:
+    def native(self) -> bool:
         """Whether portraits are matched to every probe's own size."""
         return self.config.lr_size is None and bool(self.config.scales) and self.config.resolution_matching
 
     def layout(self) -> GalleryLayout:
         """The layout of portraits that have no probe yet; raises ConfigError where every probe size has its own."""
-        if self._native:
+        if self.native:
             raise ConfigError(
                 "lr_size=None (native) matches the gallery to every probe's own size, so it cannot be enrolled beforehand: "
                 "pass the pictures to match(), or use resolution_matching=False"
@@ -80,15 +83,15 @@ class Comparison:
     def runs(self, gallery: Any, faces: Hint | None, probes: Taken, callback: ProgressCallback | None) -> Iterator[Run]:
         """The gallery that the probes meet: one for all, or one after the other for every probe size."""
         if isinstance(gallery, Gallery):
-            layout = GalleryLayout.of(self.config, gallery.lr_shape if self._native else None)
+            layout = GalleryLayout.of(self.config, gallery.lr_shape if self.native else None)
             gallery.check(self.intake.gallery_hashes, self.config, layout.lr_shape)
-            yield Run(gallery)
+            yield from _by_sharpness(gallery, probes)
             return
         side = entries(gallery, what="gallery")
-        if not self._native:
-            yield Run(self.enroll(side, faces, callback))
+        if not self.native:
+            yield from _by_sharpness(self.enroll(side, faces, callback), probes)
             return
-        shapes = [probes.shape(entry) for entry in range(len(probes.ids))]
+        shapes = [None if probes.sharp[entry] else probes.shape(entry) for entry in range(len(probes.ids))]
         distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
         layout = GalleryLayout.of(self.config, distinct[0])
         met = self._gallery(self.intake.portraits(side, faces, layout, Progress(callback, "gallery", count(side))), layout)
@@ -97,26 +100,30 @@ class Comparison:
                 met = met.emptied()  # one gallery is held at a time
                 met = self._at_size(met, shape, callback)
             own = tuple(entry for entry, its in enumerate(shapes) if its == shape)
-            yield Run(met if self.config.keep_crops else replace(met, crops=None), own, number, len(distinct))
+            shown = met if self.config.keep_crops else replace(met, crops=None)
+            if number == 0 and probes.sharp.any():
+                yield Run(shown, tuple(np.flatnonzero(probes.sharp).tolist()), number, len(distinct), sharp=True, again=True)
+            yield Run(shown, own, number, len(distinct))
+            del shown
 
     def score(
         self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`."""
         if self.config.centering == "set":
-            _check_sets(probes, run.gallery.pool)
+            _check_set(run.gallery.pool)
         if run.entries is None:
-            return self._fused(probes, run.gallery.pool, means)
+            return self._fused(probes, run.gallery.pool, means, run.sharp)
         memory = self.intake.memory // 8
         scores = missing_scores(len(probes.first) - 1, len(run.gallery), memory) if before is None else before
         if run.entries:
-            scores[list(run.entries)] = self._fused(probes.part(run.entries, memory), run.gallery.pool, means)
+            scores[list(run.entries)] = self._fused(probes.part(run.entries, memory), run.gallery.pool, means, run.sharp)
         return scores
 
     def met(self, gallery: Gallery, crops: Crops, entry: int) -> tuple[Gallery, int]:
         """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, or,
         where every probe size has its own, enrolled anew from its crops (``entry`` alone, unless the others matter)."""
-        if not self._native:
+        if not self.native:
             return gallery, entry
         if gallery.crops is None:
             raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
@@ -128,11 +135,17 @@ class Comparison:
     def sides(self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None) -> tuple[Side, Side]:
         """The centred side of one probe entry, made anew from its crops, and that of a gallery; ``means`` (S, D) are those
         of all the run's probes, which ``centering="set"`` needs."""
-        pool = self.intake.pool([len(crops)], probe_slots(self.config))
-        for row, crop in enumerate(crops):
-            if crop is not None:
-                self.intake.extract_probe(crop, pool, row)
-        return self._centred(pool, gallery.pool, means)
+        pool, sharp = self.intake.again_probe(crops)
+        return self._centred(pool, gallery.pool, means, sharp)
+
+    def set_means(self, probes: Taken) -> NDArray[np.float32] | None:
+        """The means (S, D) of the probes that are not sharp, where the centring asks for them."""
+        if self.config.centering != "set":
+            return None
+        far = np.repeat(~probes.sharp, np.diff(probes.pool.first)).astype(np.float32)
+        pool = probes.pool if far.all() else replace(probes.pool, weights=probes.pool.weights * far[:, None, None])
+        _check_set(pool)
+        return pool_means(pool)
 
     def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
         matcher = self.intake.gallery_hashes
@@ -148,10 +161,10 @@ class Comparison:
         return replace(gallery, lr_shape=shape, pool=pool, dropped=dropped)
 
     def _fused(
-        self, probes: TemplatePool, gallery: TemplatePool, means: NDArray[np.float32] | None
+        self, probes: TemplatePool, gallery: TemplatePool, means: NDArray[np.float32] | None, sharp: bool
     ) -> NDArray[np.float32]:
         config, memory = self.config, self.intake.memory
-        p, g = self._centred(probes, gallery, means)
+        p, g = self._centred(probes, gallery, means, sharp)
         options: dict[str, Any] = {
             "pairing": config.pairing, "order": config.order, "select": config.select, "add": "mean",
             "threads": self.threads, "block": memory // 16, "limit": memory // 8,
@@ -165,19 +178,28 @@ class Comparison:
         return scores
 
     def _centred(
-        self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None
+        self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None, sharp: bool
     ) -> tuple[Side, Side]:
         p = Side(probes.templates, self._weights(probes), probes.first)
-        g = Side(gallery.templates, gallery.weights, gallery.first)
+        g = Side(gallery.templates, self._undegraded(gallery) if sharp else gallery.weights, gallery.first)
         if self.config.centering == "vector":
             return replace(p, per_vector=True), replace(g, per_vector=True)
+        if self.config.centering == "none":
+            return p, g
         if self.config.centering == "set":
-            return replace(p, means=probe_means), replace(g, means=pool_means(gallery))
-        if self.config.centering == "reference":
+            of_gallery = pool_means(gallery)
+            of_probes = of_gallery if sharp else probe_means
+        else:
             reference, labels = self.reference(), scale_labels(self.config)
-            return replace(p, means=reference.of("probe", labels)), replace(g, means=reference.of("gallery", labels))
-        return p, g
+            of_gallery = reference.of("gallery", labels)
+            of_probes = of_gallery if sharp else reference.of("probe", labels)
+        return replace(p, means=of_probes), replace(g, means=of_gallery)
 
+    def _undegraded(self, gallery: TemplatePool) -> NDArray[np.float32]:
+        """The weights of a gallery with the undegraded portraits of native size alone."""
+        weights = allocate(gallery.weights.shape, self.intake.memory // 8)
+        weights[:, 0, 0] = gallery.weights[:, 0, 0]
+        return weights
 
     def _weights(self, probes: TemplatePool) -> NDArray[np.float32]:
         """The multiplicities of the probes' hypotheses, the un-hallucinated one's times ``identity_weight``."""
@@ -189,11 +211,20 @@ class Comparison:
         return weights
 
 
-def _check_sets(*pools: TemplatePool) -> None:
+def _by_sharpness(gallery: Gallery, probes: Taken) -> Iterator[Run]:
+    """The far probes' run and the sharp ones'."""
+    if not probes.sharp.any():
+        yield Run(gallery)
+        return
+    far, sharp = (tuple(np.flatnonzero(which).tolist()) for which in (~probes.sharp, probes.sharp))
+    if far:
+        yield Run(gallery, far, 0, 2)
+    yield Run(gallery, sharp, int(bool(far)), 1 + bool(far), sharp=True, again=bool(far))
+
+
+def _check_set(pool: TemplatePool) -> None:
     """The mean of one picture is that picture: centred by it, only rounding noise would be left to score."""
-    for pool in pools:
-        usable = int((pool.weights.sum(axis=(1, 2)) > 0).sum())
-        if usable == 1:
-            raise ConfigError(
-                "centering='set' expects at least 2 usable pictures on each side, got 1; use 'reference', 'vector' or 'none'"
-            )
+    if int((pool.weights.sum(axis=(1, 2)) > 0).sum()) == 1:
+        raise ConfigError(
+            "centering='set' expects at least 2 usable pictures on each side, got 1; use 'reference', 'vector' or 'none'"
+        )

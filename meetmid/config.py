@@ -39,6 +39,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "gallery_matcher": Expected("the name of a matcher, or None for the one of the probes"),
     "scales": Expected("distinct integers of at least 1 (1 = a translation; the picture itself is identity=True)", 1),
     "identity_weight": Expected("a finite number above 0", 2**-20),
+    "sharp_from": Expected("an effective resolution of at least 1 px, or None for no probe", 1),
     "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
     "lr_size": _SIDE, "work_size": _SIDE,
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
@@ -115,7 +116,9 @@ class MatchConfig:
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
     ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
-    their own size.
+    their own size. A probe of an effective resolution (:mod:`meetmid.probes.resolution`) of ``sharp_from`` pixels or more is
+    a picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by
+    the mean of their side.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
@@ -144,6 +147,7 @@ class MatchConfig:
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
     identity_weight: float = 1.0
+    sharp_from: int | None = None
     portrait_weight: int = 1
     degraded_by: Literal["gallery", "probe"] = "gallery"
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
@@ -173,6 +177,8 @@ class MatchConfig:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
         if len(set(self.scales)) != len(self.scales):
             raise refused(self, _EXPECTED, "scales")
+        if self.sharp_from is not None and not self.identity:
+            raise ConfigError("sharp_from needs identity=True: sharp probes meet the undegraded portraits")
         if self.scales and not self.sigmas:
             raise refused(self, _EXPECTED, "sigmas")
         if self.score_norm == "z" and not self.additive:
@@ -181,6 +187,10 @@ class MatchConfig:
                 f"and portraits='pool', got {self.centering!r}, {self.identity}, {self.gallery_rule}, {self.pairing!r} and "
                 f"{self.portraits!r}"
             )
+
+    def is_sharp(self, resolution: float) -> bool:
+        """Whether a probe of this effective resolution is compared as it is."""
+        return self.sharp_from is not None and resolution >= self.sharp_from
 
     @property
     def additive(self) -> bool:
@@ -221,11 +231,11 @@ class MatchConfig:
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
     "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
-    "score_norm",
+    "score_norm", "sharp_from",
 ))
 
 
-_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none"}
+_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_from": None}
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 
 
@@ -275,7 +285,7 @@ def preset(name: str) -> MatchConfig:
 
 ADVISABLE = frozenset((
     "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
-    "portrait_weight", "degraded_by", "score_norm",
+    "portrait_weight", "degraded_by", "score_norm", "sharp_from",
 ))
 """What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,15 @@ from meetmid.gallery.hypotheses import GalleryLayout, gallery_hypotheses
 from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
-from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
-from meetmid.probes.resolution import effective_resolution
+from meetmid.probes.hypotheses import as_it_is, left_out, probe_hypotheses, probe_slots, scale_labels
+from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.extraction import Extraction, Fitted, TemplateNetwork
 from meetmid.templates.pool import TemplatePool
 
-Make = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterator[Fitted]]
-"""The hypotheses of a crop at the network's size; writes the multiplicities into its weights (S, N)."""
+Make = Callable[[NDArray[np.uint8], NDArray[np.float32], Detail | None], Iterator[Fitted]]
+"""The hypotheses of a crop at the network's size, by a probe's detail; writes the multiplicities into its weights (S, N)."""
 
 DECODING = 16
 """Bytes of memory_limit per pixel of a picture that is decoded."""
@@ -47,9 +47,10 @@ READY = 128
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture's crop, or why there is none, and its hypotheses: those that are ``ready``, and the ``rest``."""
+    """A picture's crop or why there is none, a probe's ``detail``, and its hypotheses: the ``ready`` ones, the ``rest``."""
 
     found: FoundCrop | InputError
+    detail: Detail | None
     ready: list[Fitted]
     rest: Iterator[Fitted]
 
@@ -57,14 +58,16 @@ class Prepared:
 @dataclass(frozen=True)
 class Taken:
     """One side: its entries' names and statuses, their uncentred templates, of which ``dropped`` were unusable, the crops
-    they were made from, ``sizes`` (E, 2): native face size in pixels and effective resolution, ``left_out``, the entries that
-    are too large for a scale, and what they were ``made_by`` (configuration and models)."""
+    they were made from, ``sizes`` (E, 3): native face size in pixels, effective resolution and noise of the most detailed
+    picture, ``sharp`` (E,): which have a sharp picture, and then templates of such pictures alone, ``left_out``, the entries
+    that are too large for a scale, and what they were ``made_by`` (configuration and models)."""
 
     ids: tuple[str, ...]
     status: tuple[str, ...]
     pool: TemplatePool
     crops: CropStore
     sizes: NDArray[np.float32]
+    sharp: NDArray[np.bool_]
     dropped: int
     left_out: int
     made_by: str = ""
@@ -120,7 +123,7 @@ class Intake:
             for row in range(len(crops)):
                 crop = crops.crop(row)
                 if crop is not None:
-                    self._put(self._degraded(layout)(crop, pool.weights[row]), extraction, pool, row)
+                    self._put(self._degraded(layout)(crop, pool.weights[row], None), extraction, pool, row)
                 progress.step()
             return pool, extraction.finish()
 
@@ -129,17 +132,24 @@ class Intake:
         shape = (len(scale_labels(self.config)), slots, self.network.length)
         return TemplatePool.empty(counts, shape, self.memory // 8)
 
-    def extract_probe(self, crop: NDArray[np.uint8], pool: TemplatePool, row: int) -> None:
-        """Fill one row of a pool with the templates of a probe."""
+    def again_probe(self, crops: Sequence[NDArray[np.uint8] | None]) -> tuple[TemplatePool, bool]:
+        """The templates of one probe entry, from the crops that were cut before, and whether it is sharp."""
+        pool = self.pool([len(crops)], probe_slots(self.config))
+        details = [None if crop is None else Detail.of(crop) for crop in crops]
         with Extraction() as extraction:
-            self._put(self._lifted(crop, pool.weights[row]), extraction, pool, row)
+            for row, (crop, detail) in enumerate(zip(crops, details, strict=True)):
+                if crop is not None:
+                    self._put(self._lifted(crop, pool.weights[row], detail), extraction, pool, row)
             extraction.finish()
+        return pool, bool(self._sharp_alone(pool, details)[0])
 
-    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
+    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
+        if self._sharp(detail):
+            return map(self.gallery_network.fitted, (as_it_is(crop, weights),))
         return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
 
     def _degraded(self, layout: GalleryLayout) -> Make:
-        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
+        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
             made = gallery_hypotheses(crop, layout, weights)
             undegraded = islice(made, len(layout.identities))
             return chain(map(self.gallery_network.fitted, undegraded), map(self.degraded_network.fitted, made))
@@ -165,14 +175,16 @@ class Intake:
             try:
                 found = self._crop(source, hint, alignment, self.memory // share)
             except InputError as error:
-                return Prepared(error, [], iter(()))
-            rest = make(found.picture, pool.weights[row])
-            return Prepared(found, list(islice(rest, ready)), rest)
+                return Prepared(error, None, [], iter(()))
+            detail = Detail.of(found.picture) if is_probe else None
+            rest = make(found.picture, pool.weights[row], detail)
+            return Prepared(found, detail, list(islice(rest, ready)), rest)
 
         pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
         workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
         jobs = (partial(prepare, source, hint, row, 2 * workers) for row, (_, source, hint) in enumerate(pictures))
-        crops, sizes = CropStore(), np.full((len(side), 2), np.nan, np.float32)
+        crops, details = CropStore(), list[Detail | None]()
+        sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
@@ -180,6 +192,7 @@ class Intake:
                 index, source, hint = pictures[row]
                 # what is too large for a thread's share of the memory may have all of it now
                 made = prepare(source, hint, row, 1) if isinstance(early.found, TooLargeError) else early
+                details.append(made.detail)
                 if isinstance(made.found, InputError):
                     if self.config.errors == "raise":
                         raise InputError(f"{progress.stage} {side[index].id}: {made.found}") from made.found
@@ -188,11 +201,14 @@ class Intake:
                 else:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
-                    if is_probe:
-                        notes[index] += left_out(made.found.picture, self.config)
-                        sizes[index] = np.fmax(sizes[index], (made.found.native, effective_resolution(made.found.picture)))
+                    if made.detail is not None:
+                        notes[index] += [] if self._sharp(made.detail) else left_out(made.found.picture, self.config)
+                        of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
+                        if not sizes[index, 1] >= made.detail.resolution:
+                            sizes[index] = of_picture
                 progress.step()
             dropped = extraction.finish()
+        sharp = self._sharp_alone(pool, details)
         status = []
         for index, entry in enumerate(side):
             usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
@@ -200,7 +216,17 @@ class Intake:
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))
-        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, dropped, too_large)
+        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, sharp, dropped, too_large)
+
+    def _sharp(self, detail: Detail | None) -> bool:
+        return detail is not None and self.config.is_sharp(detail.resolution)
+
+    def _sharp_alone(self, pool: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.bool_]:
+        """Which entries have a sharp picture; their other pictures no longer take part."""
+        pictures = np.array([self._sharp(detail) for detail in details], bool) & (pool.weights[:, 0, 0] > 0)
+        sharp = np.array([pictures[a:b].any() for a, b in pairwise(pool.first)], bool)
+        pool.weights[np.repeat(sharp, np.diff(pool.first)) & ~pictures] = 0.0
+        return sharp
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int) -> FoundCrop:
         """The face crop of a picture at its work size; raises InputError where there is none, TooLargeError where ``memory``

@@ -191,13 +191,14 @@ class Matcher:
                 self.reference.second_moment()
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
         probes = self._lifted(probe, hints["probe"], callback)
-        means = pool_means(probes.pool) if config.centering == "set" else None
+        means = compare.set_means(probes)
         clock.mark("probe")
         dropped, scores, met = 0, None, None
         for run in compare.runs(gallery, hints["gallery"], probes, callback):
             clock.mark("gallery")
             scores = compare.score(probes.pool, run, means, scores)
-            dropped, met = dropped + run.gallery.dropped, run.gallery if run.entries is None else run.gallery.emptied()
+            dropped += 0 if run.again else run.gallery.dropped
+            met = run.gallery.emptied() if compare.native else run.gallery
             run.progress(callback).step()
             clock.mark("scores")
             del run
@@ -269,6 +270,11 @@ class Matcher:
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
         }
         labels = scale_labels(self.config)
+        if probe.sharp.any():
+            raise InputError(
+                f"{int(probe.sharp.sum())} of {len(probe.ids)} of the cohort's probes are sharp (sharp_from="
+                f"{self.config.sharp_from}): means are learned from far ones"
+            )
         means = pool_means(probe.pool)
         moment = pool_moment(probe.pool, means) if self.config.identity else None
         return ReferenceMeans(self._space, labels, means, pool_means(gallery.pool), conditions, moment)

@@ -37,6 +37,7 @@ WRONG_MATCH = [
             "portraits", "errors", "degraded_by", "score_norm",
         ) for v in ("", "none of them", None, 3, ["rgb"], np.array(["rgb", "bgr"]))
     ],
+    *[("sharp_from", v) for v in (0, -1, 36.5, "36", True, NAN, (36,))],
     *[("paths", v) for v in (3, None, True, [3], [["gblur", 3]], [[["gblur"]]], b"all", 2.5)],
     *[("degradations", v) for v in (None, {"hue": 0.1}, "default", 3)],
 ]
@@ -169,6 +170,7 @@ OTHER_PROBE_SIDE = {
     "preset": "other", "errors": "raise", "keep_crops": False, "hallucinator": "other", "sigmas": (0.25,), "blur_at": "native",
     "centering": "none", "probe_rule": "S_max", "gallery_rule": "S_add", "pairing": "same_scale", "order": "probe_first",
     "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x", "identity_weight": 2.0,
+    "sharp_from": 36,
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",

@@ -66,6 +66,12 @@ def probe_hypotheses(
         yield Hypothesis(picture, (slot,))
 
 
+def as_it_is(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Hypothesis:
+    """The one hypothesis of a sharp probe."""
+    weights[0, 0] = 1.0
+    return Hypothesis(to_float(crop), ((0, 0),))
+
+
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
     """What every (scale index, slot) of a crop stands for."""
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}

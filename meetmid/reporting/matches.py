@@ -85,7 +85,7 @@ def candidates(
 
 def probe(result: MatchResult, p: int) -> str:
     """The figure of a probe as it was given."""
-    name, (native, effective) = result.probe_ids[p], result.probe_size[p]
+    name, (native, effective) = result.probe_ids[p], result.probe_size[p, :2]
     size = "size unknown" if np.isnan(native) else f"{native:.0f} px, effectively {effective:.0f} px"
     return face(_probe_picture(result, p), f"probe {name}", f"probe {name}, {size}")
 

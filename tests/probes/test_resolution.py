@@ -1,22 +1,27 @@
-"""The effective resolution of a crop."""
+"""The effective resolution and the noise of a crop."""
 
 import numpy as np
 import pytest
 
-from meetmid.probes.resolution import effective_resolution
+from meetmid.probes.resolution import Detail, effective_resolution, noise_level
 from meetmid.resize import resize, to_float, to_uint8
 
 
-def lossless(crop, side):
-    """Whether reducing the longer side to ``side`` loses at most 2 grey levels RMS."""
+def lossless(crop, side, allowed=2.0):
+    """Whether reducing the longer side to ``side`` loses at most so many grey levels RMS."""
     factor = side / max(crop.shape[:2])
     small = tuple(max(1, round(n * factor)) for n in crop.shape[:2])
     restored = resize(resize(to_float(crop), small), crop.shape[:2])
-    return 255 * np.sqrt(np.mean((restored.astype(np.float64) - to_float(crop)) ** 2)) <= 2
+    return 255 * np.sqrt(np.mean((restored.astype(np.float64) - to_float(crop)) ** 2)) <= allowed
 
 
 def sharp(side, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def noisy(crop, sigma, seed=1):
+    noise = np.random.default_rng(seed).normal(0, sigma, crop.shape)
+    return np.clip(np.rint(crop + noise), 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("true", [6, 14, 24])
@@ -28,10 +33,11 @@ def test_an_enlarged_picture_is_found_out(true):
     assert not lossless(crop, found - 1)
 
 
-def test_noise_flat_and_tiny_pictures():
+def test_flat_and_tiny_pictures_and_those_of_noise_alone():
     assert effective_resolution(sharp(40)) == 40
-    assert effective_resolution(np.full((50, 30, 3), 77, np.uint8)) == 1
-    assert effective_resolution(np.zeros((1, 1, 3), np.uint8)) == 1
+    assert Detail.of(sharp(40)).resolution == 1  # white noise holds no detail
+    assert Detail.of(np.full((50, 30, 3), 77, np.uint8)) == Detail(1, 0.0)
+    assert Detail.of(np.zeros((1, 1, 3), np.uint8)) == Detail(1, 0.0)
     assert effective_resolution(sharp(40)[:, :20]) == 40
 
 
@@ -39,3 +45,19 @@ def test_blur_lowers_it(face):
     crop = face(1, 64)
     soft = to_uint8(resize(resize(to_float(crop), (16, 16)), (64, 64)))
     assert effective_resolution(soft) < effective_resolution(crop) <= 64
+
+
+@pytest.mark.parametrize("sigma", [2.0, 5.0, 10.0])
+def test_noise_is_measured(face, sigma):
+    smooth = to_uint8(resize(to_float(face(1, 24)), (96, 96)))
+    clear = np.clip(smooth, 40, 215)  # no noise is clipped away
+    assert noise_level(noisy(clear, sigma)) == pytest.approx(sigma, rel=0.15)
+
+
+def test_noise_that_came_after_the_enlargement_is_no_detail(face):
+    soft = to_uint8(resize(to_float(face(1, 24)), (96, 96)))
+    clean, loud = Detail.of(soft), Detail.of(noisy(soft, 6.0))
+    assert effective_resolution(noisy(soft, 6.0)) > 80
+    assert abs(loud.resolution - clean.resolution) <= 0.3 * clean.resolution
+    factor = loud.resolution / 96
+    assert lossless(noisy(soft, 6.0), loud.resolution, np.hypot(2.0, loud.noise * np.sqrt(1 - factor**2)))
