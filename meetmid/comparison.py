@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import MatchConfig
+from meetmid.config import MatchConfig, Rule
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.finding import Hint
 from meetmid.gallery.hypotheses import GalleryLayout
@@ -110,15 +110,37 @@ class Comparison:
         self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None
     ) -> NDArray[np.float32]:
         """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`."""
+        return self.put(self.fused(*self.met_sides(probes, run, means)), run, before, len(probes.first) - 1)
+
+    def scores_of(self, probes: Taken, gallery: Gallery, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
+        """The scores (P, G) of all probes, whose centring is not that of a set; ``rules`` instead of the configuration's."""
+        scores = None
+        for run in _by_sharpness(gallery, probes):
+            scores = self.put(self.fused(*self.met_sides(probes.pool, run, None), rules), run, scores, len(probes.ids))
+        assert scores is not None
+        return scores
+
+    def met_sides(self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None) -> tuple[Side, Side]:
+        """The centred sides of a run."""
         if self.config.centering == "set":
             _check_set(run.gallery.pool)
+        own = probes if run.entries is None else probes.part(run.entries, self.intake.memory // 8)
+        return self._centred(own, run.gallery.pool, means, run.sharp)
+
+    def put(
+        self, scores: NDArray[np.float32], run: Run, before: NDArray[np.float32] | None, n_probes: int
+    ) -> NDArray[np.float32]:
+        """The scores of a run's probes in their place beside those of the runs ``before``."""
         if run.entries is None:
-            return self._fused(probes, run.gallery.pool, means, run.sharp)
-        memory = self.intake.memory // 8
-        scores = missing_scores(len(probes.first) - 1, len(run.gallery), memory) if before is None else before
-        if run.entries:
-            scores[list(run.entries)] = self._fused(probes.part(run.entries, memory), run.gallery.pool, means, run.sharp)
-        return scores
+            return scores
+        whole = missing_scores(n_probes, len(run.gallery), self.intake.memory // 8) if before is None else before
+        whole[list(run.entries)] = scores
+        return whole
+
+    def having(self, **changes: object) -> Comparison:
+        """The same under a changed configuration."""
+        config = replace(self.config, **changes)  # type: ignore[arg-type]
+        return replace(self, config=config, intake=replace(self.intake, config=config))
 
     def met(self, gallery: Gallery, crops: Crops, entry: int) -> tuple[Gallery, int]:
         """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, or,
@@ -160,18 +182,17 @@ class Comparison:
         pool, dropped = self.intake.again(gallery.pool.first, gallery.crops, layout, callback)
         return replace(gallery, lr_shape=shape, pool=pool, dropped=dropped)
 
-    def _fused(
-        self, probes: TemplatePool, gallery: TemplatePool, means: NDArray[np.float32] | None, sharp: bool
-    ) -> NDArray[np.float32]:
+    def fused(self, p: Side, g: Side, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
+        """The scores (P, G) of centred sides, by other ``rules`` than the configuration's where given."""
         config, memory = self.config, self.intake.memory
-        p, g = self._centred(probes, gallery, means, sharp)
+        probe_rule, gallery_rule = rules or (config.probe_rule, config.gallery_rule)
         options: dict[str, Any] = {
             "pairing": config.pairing, "order": config.order, "select": config.select, "add": "mean",
             "threads": self.threads, "block": memory // 16, "limit": memory // 8,
         }
         if config.portraits == "max":
-            return fuse_portraits(p, g, config.probe_rule, config.gallery_rule, **options)
-        scores = fuse_sides(p, g, [(config.probe_rule, config.gallery_rule)], **options)[0]
+            return fuse_portraits(p, g, probe_rule, gallery_rule, **options)
+        scores = fuse_sides(p, g, [(probe_rule, gallery_rule)], **options)[0]
         if config.score_norm == "z":
             each = g.added(limit=memory // 8, unit=config.gallery_rule == "S_add")
             scores /= root_mean_squares(each, self.reference().second_moment())

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import Serial
-from meetmid.faces.finding import Hint, hints_for
+from meetmid.faces.finding import Hint, hints_by_id, hints_for
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
 from meetmid.intake import count
@@ -52,7 +52,7 @@ def enroll_into(
         progress = Progress(callback, "gallery", count(side), count(side[:done]))
         for part in _parts(done, len(side)):
             chunk = side[part]
-            own = _by_id(zip(chunk, hints[part], strict=True))
+            own = hints_by_id(zip(chunk, hints[part], strict=True))
             writer.append(compare.enrolled(chunk, own, progress, tuple(map(_source, chunk, hints[part]))))
         writer.finish()
 
@@ -69,11 +69,7 @@ def share(
         return side, faces
     hints = hints_for(faces, side, mode)
     chosen = [(e, h) for e, h in zip(side, hints, strict=True) if int(_source(e, h)[:16], 16) % n == k - 1]
-    return [e for e, _ in chosen], _by_id(chosen)
-
-
-def _by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hint]:
-    return {e.id: h[0] if len(e.sources) == 1 else list(h) for e, h in entries}
+    return [e for e, _ in chosen], hints_by_id(chosen)
 
 
 def _kept(writer: GalleryWriter, side: Sequence[Entry], hints: Sequence[Sequence[Hint]]) -> int:

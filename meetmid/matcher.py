@@ -20,6 +20,7 @@ from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
+from meetmid.identification import MISS, has_short_way, short_way
 from meetmid.images import entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
@@ -27,7 +28,7 @@ from meetmid.plan import Plan, make_plan
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels
 from meetmid.resize import to_uint8
-from meetmid.result import MatchResult, made_with
+from meetmid.result import MatchResult, candidates, made_with
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, Progress, ProgressCallback
 from meetmid.runtime.registry import get_model
@@ -185,10 +186,7 @@ class Matcher:
         StoreError for a gallery of another matcher or configuration.
         """
         config, callback = self.config, progress or self._progress
-        if config.centering == "reference":
-            self.reference.of("probe", scale_labels(config))  # missing means are told before the long work
-            if config.score_norm == "z":
-                self.reference.second_moment()
+        self._check_means()
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
         probes = self._lifted(probe, hints["probe"], callback)
         means = compare.set_means(probes)
@@ -211,11 +209,35 @@ class Matcher:
             crops, first, means, self.calibration, (self, met),
         )
 
-    def identify(self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None) -> list[list[Candidate]]:
-        """The ``k`` most alike gallery entries of every probe, exact; an empty list for a failed probe."""
+    def identify(
+        self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None, miss: float = MISS, strength: float = 100.0
+    ) -> list[list[Candidate]]:
+        """The ``k`` most alike gallery entries of every probe, with their full scores; an empty list for a failed probe.
+
+        Where a rule is S_max, summed templates (or, of portraits that are not enrolled, the undegraded ones) tell whom to
+        compare in full: those that may be among the best, but for a nominal chance of ``miss`` per probe, the assumption and
+        what it costs being told in :mod:`meetmid.scores.progressive`. Other rules, and ``miss=0``, compare everyone.
+        ``strength`` as in :meth:`meetmid.MatchResult.rank`. Raises InputError, and what :meth:`match` raises.
+        """
         if k < 1:
             raise InputError(f"k expects at least 1, got {k}")
-        return self.match(probe, gallery, faces=faces).rank(k)
+        if not 0 <= miss < 1:
+            raise InputError(f"miss expects a chance in [0, 1), got {miss}")
+        compare = self.comparison
+        if miss == 0 or not has_short_way(compare, gallery):
+            return self.match(probe, gallery, faces=faces).rank(k, strength)
+        self._check_means()
+        hints = hints_of_sides(faces)
+        probes = self._lifted(probe, hints["probe"], self._progress)
+        scores, ids = short_way(compare, probes, gallery, hints["gallery"], k, miss, self._progress)
+        return candidates(scores, ids, k, self.calibration, strength)
+
+    def _check_means(self) -> None:
+        """Missing means are told before the long work."""
+        if self.config.centering == "reference":
+            self.reference.of("probe", scale_labels(self.config))
+            if self.config.score_norm == "z":
+                self.reference.second_moment()
 
     def plan(self, probes: Any, gallery: Any, *, measure: bool = True) -> Plan:
         """What a match costs: templates, FLOPs, bytes, and, measured here in about two seconds, the seconds it will take.

@@ -147,14 +147,7 @@ class MatchResult:
 
         With a calibration each has its likelihood ratio, and the decision that ``strength`` asks for (:meth:`decisions`).
         """
-        found = [ranked(row, self.gallery_ids, k) for row in self.scores]
-        known = self.calibration
-        if known is None:
-            return found
-        return [
-            [replace(c, log10_lr=float(known.log10_lr(c.score)), decision=str(known.decide(c.score, strength))) for c in row]
-            for row in found
-        ]
+        return candidates(self.scores, self.gallery_ids, k, self.calibration, strength)
 
     def log10_lr(self) -> NDArray[np.float64]:
         """Decimal logarithms of the likelihood ratios (P, G); raises InputError without a calibration."""
@@ -254,6 +247,22 @@ class MatchResult:
                 f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+
+def candidates(
+    scores: NDArray[np.float32], ids: tuple[str, ...], k: int, calibration: Calibration | None, strength: float
+) -> list[list[Candidate]]:
+    """The ``k`` best of every row, with likelihood ratios and decisions where there is a calibration."""
+    found = [ranked(row, ids, k) for row in scores]
+    if calibration is None:
+        return found
+    return [
+        [
+            replace(c, log10_lr=float(calibration.log10_lr(c.score)), decision=str(calibration.decide(c.score, strength)))
+            for c in row
+        ]
+        for row in found
+    ]
 
 
 def made_with(config: MatchConfig, models: dict[str, str]) -> dict[str, str]:

@@ -95,8 +95,7 @@ def _shape(config: MatchConfig) -> tuple[int, int] | None:
 
 
 def _with(compare: Comparison, **changes: object) -> Comparison:
-    config = replace(compare.config, errors="record", **changes)  # type: ignore[arg-type]
-    return replace(compare, config=config, intake=replace(compare.intake, config=config))
+    return compare.having(errors="record", **changes)
 
 
 def _fewer_paths(compare: Comparison) -> Comparison:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -133,6 +133,11 @@ def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> lis
     if len(faces) != len(entries):
         raise ConfigError(f"faces expects one item per entry ({len(entries)}), got {len(faces)}")
     return [_per_entry(item, entry) for item, entry in zip(faces, entries, strict=True)]
+
+
+def hints_by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hint]:
+    """Entries with one hint per picture, as :func:`hints_for` takes them."""
+    return {e.id: hints[0] if len(e.sources) == 1 else list(hints) for e, hints in entries}
 
 
 def _per_entry(item: Hint, entry: Entry) -> list[Hint]:

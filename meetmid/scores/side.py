@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.scores import kernels
-from meetmid.templates.pool import allocate
+from meetmid.templates.pool import TemplatePool, allocate
 from meetmid.templates.stored import StoredTemplates, part_of
 
 Templates = NDArray[Any] | StoredTemplates
@@ -180,6 +180,11 @@ class Side:
         a, b = int(self.first[start]), int(self.first[stop])
         first = self.first[start : stop + 1] - a
         return replace(self, templates=part_of(self.templates, a, b), weights=self.weights[a:b], first=first)
+
+    def chosen(self, entries: Sequence[int], limit: int) -> Side:
+        """A copy of some entries, mapped beyond ``limit`` bytes."""
+        pool = TemplatePool(self.templates, self.weights, self.first).part(entries, limit)
+        return replace(self, templates=pool.templates, weights=pool.weights, first=pool.first)
 
     def alone(self) -> Side:
         """Every picture an entry of its own."""

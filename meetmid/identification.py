@@ -1,0 +1,95 @@
+"""Ranked candidates without a full comparison of everyone: see :mod:`meetmid.scores.progressive`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meetmid.comparison import Comparison, Run
+from meetmid.config import Rule
+from meetmid.faces.finding import Hint, hints_by_id, hints_for
+from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.store import Gallery
+from meetmid.images import Entry, entries
+from meetmid.intake import Taken
+from meetmid.runtime.progress import Progress, ProgressCallback
+from meetmid.scores.progressive import Wanted, progressive
+
+Scores = NDArray[np.float32]
+Compared = Iterator[tuple[int, list[int], Scores]]
+
+MISS = 1e-3
+"""Nominal chance per probe that one of its best candidates is left out."""
+
+CHEAP: tuple[Rule, Rule] = ("S_add", "S_add")
+"""One product of summed templates."""
+
+TOGETHER = 64
+"""About as many templates of portraits are made before they are compared."""
+
+
+def has_short_way(compare: Comparison, gallery: Any) -> bool:
+    """Whether the best candidates can be had for less than all scores: not where one product gives these anyway, and not where
+    a score depends on everyone (a probe's best hypothesis, the mean of a set that is yet to be enrolled)."""
+    config = compare.config
+    maxima = "S_max" in (config.probe_rule, config.gallery_rule)
+    alone = config.select == "all" and not compare.native and (config.centering != "set" or isinstance(gallery, Gallery))
+    return maxima and alone
+
+
+def short_way(
+    compare: Comparison, probes: Taken, gallery: Any, faces: Hint | None, k: int, miss: float, callback: ProgressCallback | None
+) -> tuple[Scores, tuple[str, ...]]:
+    """Scores (P, G) of the pairs that may be among a probe's ``k`` best, NaN elsewhere, and the portraits' ids."""
+    if not isinstance(gallery, Gallery):
+        side = entries(gallery, what="gallery")
+        return _pictures(compare, probes, side, faces, k, miss, callback), tuple(entry.id for entry in side)
+    means, scores = compare.set_means(probes), None
+    for run in compare.runs(gallery, faces, probes, callback):
+        if run.sharp:
+            scores = compare.score(probes.pool, run, means, scores)
+        else:
+            scores = compare.put(_enrolled(compare, probes, run, means, k, miss), run, scores, len(probes.ids))
+        run.progress(callback).step()
+    assert scores is not None
+    return scores, gallery.ids
+
+
+def _enrolled(
+    compare: Comparison, probes: Taken, run: Run, means: NDArray[np.float32] | None, k: int, miss: float
+) -> Scores:
+    """The summed templates of each side make the cheap scores."""
+    p, g = compare.met_sides(probes.pool, run, means)
+
+    def exact(wanted: Wanted) -> Compared:
+        for entry, its in sorted(wanted.items()):
+            yield entry, its, compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))[:, 0]
+
+    return progressive(compare.fused(p, g, CHEAP), k, miss, exact)
+
+
+def _pictures(
+    compare: Comparison, probes: Taken, side: Sequence[Entry], faces: Hint | None, k: int, miss: float,
+    callback: ProgressCallback | None,
+) -> Scores:
+    """The undegraded templates of portraits make the cheap scores; only those portraits are degraded that may win."""
+    hints = hints_for(faces, side, compare.config.faces)
+    undegraded = compare.having(paths=((),), draws_per_node=1)
+    cheap = undegraded.scores_of(probes, undegraded.enroll(side, faces, callback), CHEAP)
+    together = max(1, TOGETHER // GalleryLayout.of(compare.config).networks_runs())
+
+    def exact(wanted: Wanted) -> Compared:
+        chosen, progress = sorted(wanted), Progress(callback, "gallery", sum(len(side[e].sources) for e in wanted))
+        for start in range(0, len(chosen), together):
+            part = chosen[start : start + together]
+            own = hints_by_id((side[e], hints[e]) for e in part)
+            scores = compare.scores_of(probes, compare.enrolled([side[e] for e in part], own, progress))
+            for column, entry in enumerate(part):
+                yield entry, list(range(len(cheap))), scores[:, column]
+
+    sharp = probes.sharp[:, None]
+    found = progressive(np.where(sharp, np.float32(np.nan), cheap), k, miss, exact)
+    return np.where(sharp, cheap, found)  # these meet undegraded portraits anyway
