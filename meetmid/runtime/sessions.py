@@ -184,8 +184,10 @@ class Network:
         return str(self.open().get_providers()[0])
 
     def batch(self, height: int, width: int) -> int:
-        """How many pictures of a size run together."""
-        return BATCH if height * width * self.card.contract.scale**2 <= LARGE else 1
+        """How many pictures of a size run together. On the CPU a generator is no faster with more than one, and a probe need
+        not be filled up with blank ones."""
+        alone = self.card.task == "hallucinator" and self.provider == PROVIDERS["cpu"]
+        return BATCH if not alone and height * width * self.card.contract.scale**2 <= LARGE else 1
 
     def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8], *, alone: bool = False) -> NDArray[np.float32]:
         """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches; a

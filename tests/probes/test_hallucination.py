@@ -123,7 +123,7 @@ def test_a_scale_whose_picture_would_be_too_large_has_no_hypotheses(tiny_family)
     assert left_out(crop[:256, :256], config) == []
 
 
-def test_large_pictures_run_one_at_a_time(tiny_family, face, monkeypatch):
+def test_pictures_run_one_at_a_time_on_the_cpu_and_where_they_are_large(tiny_family, face, monkeypatch):
     generator = Hallucinator(tiny_family, (2,), device="cpu")
     pictures = np.stack([to_float(face(k, 120)) for k in range(3)])
     sizes = []
@@ -136,5 +136,7 @@ def test_large_pictures_run_one_at_a_time(tiny_family, face, monkeypatch):
     monkeypatch.setattr(generator.networks[2], "_run_batch", counting)
     got = generator(pictures, 2)
     assert sizes == [1, 1, 1]
-    assert generator.batch((112, 112), 2) == 8
     np.testing.assert_allclose(got[2], generated(pictures[2], 2), atol=1e-5)
+    assert generator.batch((12, 12), 2) == 1
+    monkeypatch.setattr("meetmid.runtime.sessions.Network.provider", "CUDAExecutionProvider")
+    assert [generator.batch((side, side), 2) for side in (112, 120)] == [8, 1]
