@@ -5,7 +5,7 @@ import pytest
 
 from meetmid import Gallery, enrolment
 from meetmid.cli import commands, main
-from meetmid.errors import Cancelled, InputError, StoreError
+from meetmid.errors import Cancelled, ConfigError, InputError, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,80 @@ def test_an_encrypted_enrolment_is_never_continued_or_dropped_without_its_key(sm
         seen = []
         matcher.enroll(portraits, path=path, key=key, progress=lambda done, *_: seen.append(done))
         assert seen[0] > 1
+
+
+def test_adding_is_continued_and_shows_at_once(small, portraits, face, tmp_path):
+    from meetmid.sheets import save_png
+
+    path = tmp_path / "g"
+    base = [face(50, 48), [face(51, 40), face(52, 44)], face(53, 40)]
+    with small() as matcher:
+        before = matcher.enroll(base, ids=["x", "group", "z"], path=path)
+        wanted = matcher.enroll(portraits)
+        with pytest.raises(InputError, match=r"1 ids are in the gallery already, such as \['group'\]"):
+            matcher.enroll(portraits, path=path, add="append", progress=lambda *_: pytest.fail("worked before it refused"))
+        for stop in (3, 6):
+            with pytest.raises(Cancelled):
+                matcher.enroll(portraits, path=path, add="replace", progress=stop_after(stop))
+            same(Gallery.open(path), before)
+        seen = []
+        made = matcher.enroll(portraits, path=path, add="replace", progress=lambda done, *_: seen.append(done))
+        assert seen[0] >= 4
+        same(made, wanted)
+        whole = Gallery.open(path)
+        assert whole.ids == ("x", "z", *wanted.ids)
+        same(whole.part(2, len(whole)), wanted)
+        same(whole.part(0, 1), before.part(0, 1))
+        with pytest.raises(Cancelled):
+            matcher.enroll([face(60 + k, 40) for k in range(4)], path=path, add="append", progress=stop_after(3))
+        same(Gallery.open(path), whole)
+        save_png(tmp_path / "more" / "9.png", face(9, 40))
+        same(matcher.enroll(tmp_path / "more", path=path, add="append"), matcher.enroll(tmp_path / "more"))
+        assert Gallery.open(path).ids == (*whole.ids, "9.png")
+
+
+def test_an_addition_that_another_change_overtook_is_begun_anew(small, portraits, face, tmp_path):
+    path = tmp_path / "g"
+    with small() as matcher:
+        matcher.enroll([face(50, 48), face(51, 40)], ids=["x", "y"], path=path)
+        with pytest.raises(Cancelled):
+            matcher.enroll(portraits, path=path, add="append", progress=stop_after(6))
+        pending, names = (path / "pending.json").read_bytes(), {file.name for file in path.iterdir()}
+        with Gallery.open(path, "a") as writer, pytest.raises(InputError):
+            writer.remove(["nobody"])
+        assert {file.name for file in path.iterdir()} == names  # nothing is given up for a change that failed
+        with Gallery.open(path, "a") as writer:
+            writer.append(matcher.enroll([face(54, 40)], ids=["w"]))
+            writer.remove(["x"])
+            assert not (path / "pending.json").exists()
+        (path / "pending.json").write_bytes(pending)  # as if killed between the two
+        seen = []
+        matcher.enroll(portraits, path=path, add="append", progress=lambda done, *_: seen.append(done))
+        assert seen[0] == 1
+        assert Gallery.open(path).ids == ("y", "w", *(matcher.enroll(portraits)).ids)
+
+
+def test_what_cannot_be_added_is_told_before_the_work(small, make_matcher, portraits, face, tmp_path):
+    pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+    key, path = tmp_path / "key", tmp_path / "g"
+    key.write_text("ab" * 32)
+    with small() as matcher:
+        matcher.enroll([face(50, 48)], path=path, key=key, stored="int8")
+    other, refused = make_matcher(tmp_path / "other", seed=3), {"progress": lambda *_: pytest.fail("worked before it refused")}
+    for options, changes, match in (
+        ({}, {}, "encrypted: give key"), ({"matcher": other}, {"key": key}, "two networks"),
+        ({"seed": 1}, {"key": key}, "seed"),
+        ({}, {"key": key, "stored": "float16"}, "is stored as int8"), ({"keep_crops": False}, {"key": key}, "keeps crops"),
+    ):
+        with small(**options) as matcher, pytest.raises((StoreError, InputError), match=match):
+            matcher.enroll(portraits, path=path, add="append", **changes, **refused)
+    with small() as matcher:
+        for wrong in ({"add": "both", "path": path}, {"add": "append"}, {"add": "append", "path": path, "part": (1, 2)}):
+            with pytest.raises(ConfigError, match="add expects"):
+                matcher.enroll(portraits, **wrong)
+        matcher.enroll(portraits, path=path, add="append", key=key)
+    assert Gallery.open(path, key=key).stored == "int8"
+    assert len(Gallery.open(path, key=key)) == 10
 
 
 def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path, capsys, monkeypatch):

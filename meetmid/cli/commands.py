@@ -104,22 +104,18 @@ def _explain_best(result: MatchResult, path: str) -> bool:
 def enroll(options: argparse.Namespace) -> int:
     """``meetmid enroll``."""
     from meetmid.gallery.manifest import is_store
-    from meetmid.gallery.store import Gallery
 
     store = Path(options.store)
     if store.exists() and not is_store(store):
         raise InputError(f"{store}: expected a new path or an enrolled gallery, it holds something else")
     with open_matcher(options) as matcher:
-        if options.add is None:
-            try:
-                gallery = matcher.enroll(options.images, path=store, stored=options.stored, key=options.key, part=options.part)
-            except KeyboardInterrupt:
-                print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
-                return CANCELLED
-        else:
-            with Gallery.open(store, "a", key=options.key) as writer:
-                gallery = matcher.enroll(options.images, part=options.part)
-                (writer.append if options.add == "append" else writer.replace)(gallery)
+        try:
+            gallery = matcher.enroll(
+                options.images, path=store, add=options.add, stored=options.stored, key=options.key, part=options.part
+            )
+        except KeyboardInterrupt:
+            print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
+            return CANCELLED
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
     return _report_failures(failed)

@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stored", choices=get_args(Stored), default="float32", help="how exactly templates are kept")
+    told = "how exactly templates are kept (default: as in the gallery at hand, of a new one float32)"
+    parser.add_argument("--stored", choices=get_args(Stored), help=told)
     parser.add_argument("--key", metavar="FILE", help="encrypts the gallery (default: that of MEETMID_KEY_FILE or MEETMID_KEY)")
 
 

@@ -134,6 +134,11 @@ def sweep(folder: Path, *kept: Manifest) -> None:
                 file.unlink()
 
 
+def free_number(folder: Path) -> int:
+    """A shard number beyond those of all files there, whichever manifest names them."""
+    return 1 + max((int(file.name[6:12]) for file in folder.iterdir() if _SHARD_FILE.fullmatch(file.name)), default=0)
+
+
 def is_store(folder: Path) -> bool:
     """Whether a directory holds a gallery of ours, finished or not, and may therefore be written to."""
     for name in (COMMITTED, PENDING):

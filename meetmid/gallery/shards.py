@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,44 +96,64 @@ def write_shard(
     return ShardRecord(manifest.next, len(entries.ids), pictures, dropped, written)
 
 
+def open_entries(folder: Path, vault: Vault | None, record: ShardRecord) -> ShardEntries:
+    """The entries of one shard without their templates and crops. Raises as :func:`open_shard`."""
+    with _reading(folder, record):
+        return _entries(folder, vault, record, verify=False)[0]
+
+
 def open_shard(folder: Path, manifest: Manifest, vault: Vault | None, record: ShardRecord, *, verify: bool) -> Opened:
     """Map the files of one shard (or decrypt them into memory). Raises StoreError for damage, FileNotFoundError where a writer
     has compacted it away."""
 
-    def content(kind: str) -> Any:
-        """The bytes of a sealed file, the path of any other."""
-        name = f"shard-{record.number:06d}-{kind}" + (".aes" if vault else "")
-        size, digest = record.files[name]
-        path = folder / name
-        if path.stat().st_size != size or (verify and files.sha256(path) != digest):
-            raise StoreError(f"{path}: the gallery is damaged, this file is not what was written; enroll again or restore it")
-        return path if vault is None else vault.open(path.read_bytes(), name)
-
     def array(kind: str) -> NDArray[Any]:
-        found = content(kind)
+        found = _content(folder, vault, record, kind, verify=verify)
         loaded: NDArray[Any] = np.load(found, "r") if vault is None else np.load(io.BytesIO(found), allow_pickle=False)
         return loaded
 
-    try:
-        text = content("entries.json")
-        told = json.loads(text.read_text(encoding="utf-8") if vault is None else text)
-        names = ShardEntries(*(tuple(told[key]) for key in ("ids", "status", "sources", "pictures")))
+    with _reading(folder, record):
+        names, told = _entries(folder, vault, record, verify=verify)
         steps = array("steps.npy") if manifest.stored == "int8" else None
         rows, weights, crops = array("templates.npy"), array("weights.npy"), None
         if manifest.crops:
-            codes, lengths = content("crops.bin"), np.array(told["crop_lengths"], np.int64)
+            codes = _content(folder, vault, record, "crops.bin", verify=verify)
+            lengths = np.array(told["crop_lengths"], np.int64)
             empty = not lengths.sum()  # an empty file cannot be mapped
             data = np.frombuffer(b"" if empty else codes, np.uint8) if vault or empty else np.memmap(codes, np.uint8, "r")
             crops = CropStore.unpack(data, lengths)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise StoreError(f"{folder}: shard {record.number} is damaged ({type(error).__name__}: {error})") from error
     pictures = {len(rows), len(weights), sum(names.pictures), record.pictures, len(weights if crops is None else crops)}
     entries = {len(names.ids), len(names.status), len(names.sources), len(names.pictures), record.entries}
     if len(pictures) > 1 or len(entries) > 1 or rows.shape[1:] != manifest.pattern:
         raise StoreError(f"{folder}: shard {record.number} is damaged, its files differ in their number of entries")
     return Opened(names, Shard(rows, steps), weights, crops)
+
+
+@contextmanager
+def _reading(folder: Path, record: ShardRecord) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise StoreError(f"{folder}: shard {record.number} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _content(folder: Path, vault: Vault | None, record: ShardRecord, kind: str, *, verify: bool) -> Any:
+    """The bytes of a sealed file, the path of any other."""
+    name = f"shard-{record.number:06d}-{kind}" + (".aes" if vault else "")
+    size, digest = record.files[name]
+    path = folder / name
+    if path.stat().st_size != size or (verify and files.sha256(path) != digest):
+        raise StoreError(f"{path}: the gallery is damaged, this file is not what was written; enroll again or restore it")
+    return path if vault is None else vault.open(path.read_bytes(), name)
+
+
+def _entries(
+    folder: Path, vault: Vault | None, record: ShardRecord, *, verify: bool
+) -> tuple[ShardEntries, dict[str, Any]]:
+    text = _content(folder, vault, record, "entries.json", verify=verify)
+    told = json.loads(text.read_text(encoding="utf-8") if vault is None else text)
+    return ShardEntries(*(tuple(told[key]) for key in ("ids", "status", "sources", "pictures"))), told
 
 
 def _templates(manifest: Manifest, pool: TemplatePool, steps: NDArray[np.float32] | None) -> Iterator[bytes | memoryview]:

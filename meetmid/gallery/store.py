@@ -65,6 +65,16 @@ class Gallery:
         alone = replace(self, ids=self.ids[own], status=self.status[own], sources=self.sources[own], crops=crops)
         return replace(alone, pool=_room(np.array([0, stop - start], np.int64)))
 
+    def part(self, start: int, stop: int) -> Gallery:
+        """Entries start .. stop; unusable templates are told of the whole only."""
+        if (start, stop) == (0, len(self)):
+            return self
+        own = self.contents().part(start, stop)
+        return replace(
+            self, ids=own.entries.ids, status=own.entries.status, sources=own.entries.sources, pool=own.pool, crops=own.crops,
+            dropped=own.dropped,
+        )
+
     def emptied(self) -> Gallery:
         """The same portraits without their templates."""
         return replace(self, pool=_room(self.pool.first))
@@ -102,17 +112,18 @@ class Gallery:
         return Manifest(self.matcher, self.config, self.lr_shape, self.pattern, stored, self.crops is not None, job=job)
 
     def save(
-        self, path: str | os.PathLike[str], *, stored: Stored = "float32", key: str | os.PathLike[str] | None = None
+        self, path: str | os.PathLike[str], *, stored: Stored | None = None, key: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a directory of shards and a manifest (JSON and .npy arrays, no pickle; mode 0700 / 0600), or replace the
         gallery there in one step.
 
         ``stored`` keeps the templates as ``"float32"`` bit for bit, as ``"float16"``, or as ``"int8"`` with a step per template
-        (at most half a 127th of its largest component off in each; a quarter of the bytes). ``key`` names a file with 32 bytes
+        (at most half a 127th of its largest component off in each; a quarter of the bytes); default as the gallery was
+        ``stored``, bit for bit. ``key`` names a file with 32 bytes
         or 64 hexadecimal digits that encrypts everything but the number and sizes of files (AES-256-GCM); default that of
         ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises StoreError.
         """
-        with GalleryWriter.begin(path, self.manifest(stored, job=secrets.token_hex(16)), key) as writer:
+        with GalleryWriter.begin(path, self.manifest(stored or self.stored, job=secrets.token_hex(16)), key) as writer:
             writer.append(self)
             writer.finish()
 
