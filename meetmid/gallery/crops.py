@@ -69,11 +69,24 @@ class CropStore:
         codes = [self.code(k) for k in range(start, stop)]
         return CropStore.unpack(np.frombuffer(b"".join(codes), np.uint8), np.array([len(c) for c in codes], np.int64))
 
+    def picked(self, order: Sequence[int]) -> CropStore:
+        """Crops at these positions, as a store of their own."""
+        whole, store = self if self._packed else CropStore.unpack(*self.pack()), CropStore()
+        store._packed, store._spans = whole._packed, [whole._spans[k] for k in order]
+        return store
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of every crop's code."""
+        return np.array([length for _, _, length in self._spans], np.int64)
+
     def pack(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All codes end to end, mapped where they have spilled, and their lengths, for a file."""
-        lengths = np.array([length for _, _, length in self._spans], np.int64)
+        lengths = self.lengths
         if self._packed:
-            if len(self._packed) == 1 and int(lengths.sum()) == len(self._packed[0]):
+            ends = np.cumsum(lengths)
+            as_they_lie = all(start == end - length for (_, start, length), end in zip(self._spans, ends, strict=True))
+            if len(self._packed) == 1 and int(lengths.sum()) == len(self._packed[0]) and as_they_lie:
                 return self._packed[0], lengths
             codes = b"".join(self.code(k) for k in range(len(self)))
             return np.frombuffer(codes, np.uint8), lengths
@@ -94,10 +107,11 @@ class CropStore:
     @classmethod
     def joined(cls, stores: Sequence[CropStore]) -> CropStore:
         """The crops of unpacked stores one after the other, none copied."""
-        joined = cls()
+        joined, packed = cls(), list[NDArray[np.uint8]]()
         for store in stores:
-            joined._spans += [(len(joined._packed) + which, start, length) for which, start, length in store._spans]
-            joined._packed += store._packed
+            joined._spans += [(len(packed) + which, start, length) for which, start, length in store._spans]
+            packed += store._packed
+        joined._packed = tuple(packed)
         return joined
 
     def _fill(self, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:

@@ -42,11 +42,6 @@ class ShardRecord:
         """Entries that were not removed."""
         return self.entries - len(self.removed)
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of all its files."""
-        return sum(size for size, _ in self.files.values())
-
 
 @dataclass(frozen=True)
 class Manifest:

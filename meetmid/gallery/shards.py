@@ -20,10 +20,10 @@ from meetmid.gallery.crops import CropStore
 from meetmid.gallery.manifest import Manifest, ShardRecord
 from meetmid.gallery.vault import Vault
 from meetmid.templates.pool import TemplatePool
-from meetmid.templates.stored import Shard, encoded
+from meetmid.templates.stored import Shard, as_stored
 
 SHARD = 64 * 2**20
-"""Bytes of float32 templates in one shard, unless a single entry has more."""
+"""Bytes of float32 templates and of crops in one shard, unless a single entry has more."""
 
 PIECE = 4 * 2**20
 
@@ -159,13 +159,12 @@ def _entries(
 def _templates(manifest: Manifest, pool: TemplatePool, steps: NDArray[np.float32] | None) -> Iterator[bytes | memoryview]:
     shape = (len(pool.weights), *manifest.pattern)
     yield _header(np.dtype(manifest.stored), shape)
-    each = max(1, PIECE // max(1, 4 * int(np.prod(manifest.pattern))))
+    each, templates = max(1, PIECE // max(1, 4 * int(np.prod(manifest.pattern)))), as_stored(pool.templates)
     for start in range(0, len(pool.weights), each):
         stop = min(start + each, len(pool.weights))
-        rows = np.stack([np.asarray(pool.templates[k], np.float32) for k in range(start, stop)])
-        coded, its = encoded(rows, manifest.stored)
-        if not np.isfinite(coded[np.asarray(pool.weights[start:stop]) > 0]).all():
-            raise StoreError(f"templates beyond the range of {manifest.stored}: store them as float32")
+        coded, its = templates.coded(start, stop, manifest.stored)
+        if not np.isfinite((coded if its is None else its)[np.asarray(pool.weights[start:stop]) > 0]).all():
+            raise StoreError(f"templates are not finite, or beyond the range of {manifest.stored}: store them as float32")
         if steps is not None:
             steps[start:stop] = its
         yield np.ascontiguousarray(coded).data.cast("B") if coded.size else b""

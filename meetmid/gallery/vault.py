@@ -33,9 +33,12 @@ class Vault:
         return cls(bytes(derived.derive(master)))
 
     def seal(self, data: bytes, name: str) -> bytes:
-        """A random nonce and the ciphertext, which opens under the same ``name`` only."""
+        """A random nonce and the ciphertext, which opens under the same ``name`` only. Raises StoreError for 2 GiB or more."""
         nonce = os.urandom(NONCE)
-        return nonce + bytes(self._cipher().encrypt(nonce, data, name.encode()))
+        try:
+            return nonce + bytes(self._cipher().encrypt(nonce, data, name.encode()))
+        except OverflowError as error:
+            raise StoreError(f"{name}: an entry of 2 GiB or more cannot be encrypted; give it fewer pictures") from error
 
     def open(self, data: bytes, name: str) -> bytes:
         """The inverse of :meth:`seal`; raises StoreError for a wrong key or changed data."""

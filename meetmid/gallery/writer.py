@@ -190,7 +190,7 @@ class GalleryWriter:
             return self._written(found, manifest, found.dropped)
 
         for record in self.manifest.shards:
-            if record.removed or record.bytes < SHARD // 2:
+            if record.removed or self._size(record) < SHARD // 2:
                 loose.append(record)
             else:
                 manifest = settle(manifest)
@@ -259,17 +259,24 @@ class GalleryWriter:
     def _written(self, contents: Contents, manifest: Manifest, dropped: int) -> Manifest:
         """The manifest with these entries in new shards."""
         self._check_open()
-        each = 4 * math.prod(manifest.pattern)
+        first = contents.pool.first
+        sizes = first * 4 * math.prod(manifest.pattern)
+        if manifest.crops and contents.crops is not None:
+            sizes = sizes + np.cumsum(np.append(0, contents.crops.lengths))[first]
         start, count = 0, len(contents.entries.ids)
         while start < count:
-            ends = np.searchsorted(contents.pool.first, contents.pool.first[start] + SHARD // each, "right") - 1
-            stop = max(start + 1, int(ends))
+            stop = max(start + 1, int(np.searchsorted(sizes, sizes[start] + SHARD, "right")) - 1)
             part = contents.part(start, stop)
             record = write_shard(
                 self.folder, manifest, self._vault, part.entries, part.pool, part.crops, dropped if start == 0 else 0
             )
             manifest, start = manifest.with_shard(record), stop
         return manifest
+
+    def _size(self, record: ShardRecord) -> int:
+        """Bytes of a shard as :data:`SHARD` counts them."""
+        crops = sum(size for name, (size, _) in record.files.items() if "-crops." in name)
+        return record.pictures * 4 * math.prod(self.manifest.pattern) + crops
 
     def _commit(self, manifest: Manifest) -> None:
         self._check_open()

@@ -89,6 +89,16 @@ def test_files_cannot_be_exchanged_or_changed(tmp_path, key):
             opener.open(data, name)
 
 
+def test_what_is_too_long_to_encrypt_is_refused_in_words(key, monkeypatch):
+    class Short:
+        def encrypt(self, *_):
+            raise OverflowError("Data or associated data too long. Max 2**31 - 1 bytes")
+
+    monkeypatch.setattr(vault.Vault, "_cipher", lambda self: Short())
+    with pytest.raises(StoreError, match="2 GiB or more cannot be encrypted"):
+        vault.Vault.of(key, b"salt").seal(b"x", "first")
+
+
 def test_the_package_is_asked_for(tmp_path, key, monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: (_ for _ in ()).throw(ImportError(name)))
     with pytest.raises(StoreError, match=r"meetmid\[store\]"):
