@@ -50,6 +50,19 @@ def test_two_processes_enrol_a_gallery(portraits, tiny, tmp_path):
         assert getattr(merged, name) == getattr(alone, name)
 
 
+def test_merging_keeps_how_templates_are_stored(small, face, tmp_path, capsys):
+    with small() as matcher:
+        for name, stored in (("a", "int8"), ("b", "int8"), ("c", "float16")):
+            matcher.enroll([face(ord(name), 40)], ids=[name], path=tmp_path / name, stored=stored)
+    merge = ["gallery", "merge", str(tmp_path / "whole"), str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(merge) == 0
+    assert Gallery.open(tmp_path / "whole").stored == "int8"
+    assert main([*merge, str(tmp_path / "c")]) == 2
+    assert "stored as float16 and int8: say --stored" in capsys.readouterr().err
+    assert main([*merge, str(tmp_path / "c"), "--stored", "float32"]) == 0
+    assert Gallery.open(tmp_path / "whole").stored == "float32"
+
+
 def test_shares_depend_on_content_alone(small, face):
     pictures = [face(k, 40) for k in range(12)]
     with small() as matcher:

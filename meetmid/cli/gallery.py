@@ -101,6 +101,9 @@ def _merge(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
     parts = [Gallery.open(part, key=options.key) for part in options.what]
+    kinds = sorted({part.stored for part in parts})
+    if options.stored is None and len(kinds) > 1:
+        raise InputError(f"the galleries are stored as {' and '.join(kinds)}: say --stored")
     whole = Gallery.merged(parts, sorted(name for part in parts for name in part.ids))
     whole.save(options.store, stored=options.stored, key=options.key)
     print(f"wrote {len(whole):,} entries of {len(parts)} galleries to {options.store}")

@@ -118,10 +118,11 @@ class Gallery:
         gallery there in one step.
 
         ``stored`` keeps the templates as ``"float32"`` bit for bit, as ``"float16"``, or as ``"int8"`` with a step per template
-        (at most half a 127th of its largest component off in each; a quarter of the bytes); default as the gallery was
-        ``stored``, bit for bit. ``key`` names a file with 32 bytes
-        or 64 hexadecimal digits that encrypts everything but the number and sizes of files (AES-256-GCM); default that of
-        ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises StoreError.
+        (at most half a 127th of its largest component off in each; a quarter of the bytes); default as the gallery is
+        ``stored`` (a merged one as its least exact part), bit for bit; int8 steps that went through an exported file to a
+        rounding. ``key`` names a file with 32 bytes or 64 hexadecimal digits that encrypts everything but the number and sizes
+        of files (AES-256-GCM); default that of ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises
+        StoreError.
         """
         with GalleryWriter.begin(path, self.manifest(stored or self.stored, job=secrets.token_hex(16)), key) as writer:
             writer.append(self)
