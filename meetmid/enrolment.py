@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +18,7 @@ from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import Serial
 from meetmid.faces.finding import Hint, hints_for
+from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
@@ -40,6 +43,7 @@ def enroll_into(
     add: Add | None = None,
     stored: Stored | None = None,
     key: str | os.PathLike[str] | None = None,
+    share: Share | None = None,
 ) -> Gallery:
     """Enrol ``side`` into the gallery at ``path``, which appears, or takes the place of another, when all is done; with
     ``add``, its entries become part of the gallery there, all in one. Returns the entries of ``side``.
@@ -51,7 +55,7 @@ def enroll_into(
     if add not in (None, *get_args(Add)):
         raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
     hints = hints_for(faces, side, compare.config.faces)
-    empty = compare.enrolled([], None, Progress(None, "gallery", 0))
+    empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
     # a caller's own detector has no name that says how it is set: such a run is begun anew
     unnamed = secrets.token_hex(16) if isinstance(compare.intake.detector, Serial) else ""
     values = [compare.config.to_dict(), unnamed, compare.intake.memory, compare.intake.gallery_hashes]
@@ -72,19 +76,25 @@ def enroll_into(
         return Gallery.open(path, key=key, verify=False).part(writer.before, writer.count)
 
 
-def share(
+def shared(
     side: Sequence[Entry], faces: Hint | None, part: tuple[int, int], mode: str
-) -> tuple[Sequence[Entry], Hint | None]:
-    """The ``part`` = (k, n)-th of n shares of a side, 1 <= k <= n, and its hints: content decides, so that an entry is in the
-    same share wherever and in whatever order the side is listed. Raises ConfigError."""
-    k, n = part
+) -> tuple[Sequence[Entry], Hint | None, Share | None]:
+    """The ``part`` = (k, n)-th of n shares of a side, 1 <= k <= n, its hints, and which share it is: content decides, so that
+    an entry is in the same share wherever and in whatever order the side is listed; of a file that cannot be read, its name.
+    Raises ConfigError."""
+    try:
+        k, n = map(operator.index, part)
+    except (TypeError, ValueError):
+        k, n = 0, 0
     if not 1 <= k <= n:
-        raise ConfigError(f"part expects (k, n) with 1 <= k <= n, got {part}")
+        raise ConfigError(f"part expects (k, n), two whole numbers with 1 <= k <= n, got {part!r}")
     if n == 1:
-        return side, faces
+        return side, faces, None
     hints = hints_for(faces, side, mode)
-    chosen = [(e, h) for e, h in zip(side, hints, strict=True) if int(_source(e, h)[:16], 16) % n == k - 1]
-    return [e for e, _ in chosen], _by_id(chosen)
+    sources = list(map(_source, side, hints))
+    whole = hashlib.sha256("".join(sorted(sources)).encode()).hexdigest()
+    own = [p for p, source in zip(zip(side, hints, strict=True), sources, strict=True) if int(source[:16], 16) % n == k - 1]
+    return [entry for entry, _ in own], _by_id(own), Share(k, n, whole)
 
 
 def _by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hint]:

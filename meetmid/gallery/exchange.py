@@ -16,6 +16,7 @@ from meetmid.errors import ConfigError, StoreError
 from meetmid.gallery import files
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.files import optional
+from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.templates.pool import TemplatePool
 from meetmid.templates.stored import Stored
@@ -82,7 +83,7 @@ def _gallery(told: dict[str, Any], arrays: Arrays) -> Gallery:
     height, width = told["lr_shape"]
     made = Gallery(
         tuple(told["ids"]), tuple(told["status"]), config, told["matcher"], (height, width), pool, crops, told["dropped"],
-        tuple(told["sources"]), stored,
+        tuple(told["sources"]), stored, None if told.get("share") is None else Share(**told["share"]),
     )
     pictures = {len(pool.templates), len(pool.weights), int(pool.first[-1]), len(pool.weights if crops is None else crops)}
     shapes_fit = len(pool.templates.shape) == 4 and pool.templates.shape[:3] == pool.weights.shape
@@ -107,7 +108,7 @@ def _text(gallery: Gallery) -> str:
     values = {
         "format": FORMAT, "matcher": gallery.matcher, "lr_shape": gallery.lr_shape, "config": gallery.config.to_dict(),
         "ids": gallery.ids, "status": gallery.status, "sources": gallery.sources, "dropped": gallery.dropped,
-        "stored": gallery.stored,
+        "stored": gallery.stored, "share": None if gallery.share is None else vars(gallery.share),
     }
     return json.dumps(values)
 

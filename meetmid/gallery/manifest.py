@@ -44,10 +44,19 @@ class ShardRecord:
 
 
 @dataclass(frozen=True)
+class Share:
+    """The ``number``-th of ``count`` shares of a side, whose pictures ``side`` is a digest of."""
+
+    number: int
+    count: int
+    side: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The state of a store. ``matcher``, ``config``, ``lr_shape`` as in :class:`meetmid.Gallery`; ``pattern`` (S, N, D) of
     every picture's templates, which are ``stored`` as so exact; whether ``crops`` are kept; ``salt`` of an encrypted store,
-    else empty; ``next`` shard number; ``job``, what a pending enrolment enrols."""
+    else empty; ``next`` shard number; ``job``, what a pending enrolment enrols; ``share``, which one of a side."""
 
     matcher: str
     config: MatchConfig
@@ -59,6 +68,7 @@ class Manifest:
     next: int = 1
     shards: tuple[ShardRecord, ...] = ()
     job: str = ""
+    share: Share | None = None
 
     def with_shard(self, shard: ShardRecord) -> Manifest:
         """This and one more shard."""
@@ -69,7 +79,7 @@ class Manifest:
         body = {
             "matcher": self.matcher, "config": self.config.to_dict(), "lr_shape": self.lr_shape, "pattern": self.pattern,
             "stored": self.stored, "crops": self.crops, "next": self.next, "job": self.job,
-            "shards": [vars(shard) for shard in self.shards],
+            "shards": [vars(shard) for shard in self.shards], "share": None if self.share is None else vars(self.share),
         }
         text = json.dumps(body, separators=(",", ":"))
         if vault is not None:
@@ -114,9 +124,11 @@ class Manifest:
         scales, slots, length = body["pattern"]
         if body["stored"] not in get_args(Stored):
             raise ValueError(f"stored as {body['stored']!r}")
+        share = body.get("share")  # galleries of before have none
         return cls(
             body["matcher"], MatchConfig.from_dict(body["config"]), (height, width), (scales, slots, length), body["stored"],
             bool(body["crops"]), salt, int(body["next"]), shards, body["job"],
+            None if share is None else Share(int(share["number"]), int(share["count"]), str(share["side"])),
         )
 
 
