@@ -219,6 +219,21 @@ def test_what_cannot_be_added_is_told_before_the_work(small, make_matcher, portr
     assert len(Gallery.open(path, key=key)) == 10
 
 
+def test_an_encrypted_gallery_is_searched_at_the_command_line(tiny, portraits, tmp_path, capsys):
+    pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+    key, store, probe = tmp_path / "key", str(tmp_path / "g"), str(portraits / "1.png")
+    key.write_text("ab" * 32)
+    model = ["--matcher", str(tiny.path), "--preset", "plain", "--faces", "crop", "--centering", "none"]
+    assert main(["enroll", str(portraits), store, *model, "--key", str(key)]) == 1
+    for command in (["match", probe, store], ["identify", probe, store], ["plan", probe, store]):
+        assert main([*command, *model]) == 2
+        assert "encrypted: give key=FILE (--key FILE)" in capsys.readouterr().err
+        assert main([*command, *model, "--key", str(key)]) == (0 if command[0] == "plan" else 1)
+        assert "1.png: 1.png 1.0000" in capsys.readouterr().out or command[0] == "plan"
+        assert main([command[0], probe, str(portraits), *model, "--key", str(key)]) == 2
+        assert "--key expects an enrolled gallery" in capsys.readouterr().err
+
+
 def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path, capsys, monkeypatch):
     from meetmid.sheets import save_png
 
@@ -242,7 +257,14 @@ def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path
     assert main(enroll) == 1
     assert "enrolled 8 of 9" in capsys.readouterr().out
     save_png(tmp_path / "more" / "9.png", face(9, 40))
+    with monkeypatch.context() as patch:
+        patch.setattr("meetmid.cli.matching.Bar", lambda **_: lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == commands.CANCELLED
+    assert "the same command continues" in capsys.readouterr().err
+    assert main(["gallery", "verify", store]) == 0
+    assert "all 9 entries" in capsys.readouterr().out
     assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 0
+    assert "enrolled 1 of 1" in capsys.readouterr().out
     assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 2
     assert "use replace()" in capsys.readouterr().err
     assert main(["enroll", str(tmp_path / "more"), store, "--replace", *model]) == 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.manifest import Manifest
-from meetmid.gallery.shards import ShardEntries, open_shard
+from meetmid.gallery.shards import ShardEntries, open_entries, open_shard
 from meetmid.gallery.vault import Vault
 from meetmid.templates.pool import TemplatePool, allocate
 from meetmid.templates.stored import StoredTemplates, Templates, as_stored, concatenated, part_of
@@ -86,6 +86,15 @@ def read(folder: Path, manifest: Manifest, vault: Vault | None, *, verify: bool)
     pool = TemplatePool(templates, joined, np.cumsum([0, *entries.pictures]).astype(np.int64))
     dropped = sum(record.dropped for record in manifest.shards)
     return Contents(entries, pool, CropStore.joined(crops) if manifest.crops else None, dropped)
+
+
+def read_ids(folder: Path, manifest: Manifest, vault: Vault | None) -> set[str]:
+    """The ids of all entries that were not removed. Raises StoreError."""
+    found = set[str]()
+    for record in manifest.shards:
+        gone = set(record.removed)
+        found |= {name for k, name in enumerate(open_entries(folder, vault, record).ids) if k not in gone}
+    return found
 
 
 def _runs(count: int, removed: Sequence[int]) -> list[tuple[int, int]]:

@@ -43,7 +43,7 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     try:
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         write(gallery, aside)
-        os.replace(aside, target)
+        files.move(aside, target)
         files.sync_folder(target.absolute().parent)
     except OSError as error:
         raise StoreError(f"{target}: the gallery could not be written ({error})") from error

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from typing import Any, get_args
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, StoreError
 from meetmid.gallery import files
-from meetmid.gallery.vault import CIPHER, Vault
+from meetmid.gallery.vault import CIPHER, Vault, key_name
 from meetmid.templates.stored import Stored
 
 FORMAT = "meetmid-gallery-2"
@@ -89,8 +88,11 @@ class Manifest:
         files.put(folder / name, json.dumps(whole, indent=1).encode())
 
     @classmethod
-    def read(cls, folder: Path, key: Any = None, name: str = COMMITTED) -> tuple[Manifest, Vault | None]:
-        """The manifest of a store and its vault. Raises StoreError, or FileNotFoundError where there is none."""
+    def read(
+        cls, folder: Path, key: Any = None, name: str = COMMITTED, *, strict: bool = True
+    ) -> tuple[Manifest, Vault | None]:
+        """The manifest of a store and its vault. Raises StoreError, also for a key that nothing is encrypted with (unless not
+        ``strict``), or FileNotFoundError where there is no manifest."""
         try:
             whole = json.loads((folder / name).read_text(encoding="utf-8"))
             if whole.get("format") != FORMAT:
@@ -101,8 +103,15 @@ class Manifest:
             salt, text = bytes.fromhex(whole["salt"]), whole["body"]
             vault = Vault.of(key, salt) if whole["cipher"] else None
             if vault is not None:
-                text = vault.open(base64.b64decode(text), "manifest").decode()
-            elif key is not None:
+                sealed = base64.b64decode(text)
+                try:
+                    text = vault.open(sealed, "manifest").decode()
+                except StoreError as error:  # its bytes are as they were written, by their digest
+                    raise StoreError(
+                        f"{folder}: the gallery is encrypted with another key than that of {key_name(key)}; give its own "
+                        f"(meetmid gallery rekey changes it)"
+                    ) from error
+            elif key is not None and strict:
                 raise StoreError(f"{folder}: a key was given, but the gallery is not encrypted")
             body = json.loads(text)
             return cls._of(body, salt), vault
@@ -132,13 +141,17 @@ class Manifest:
         )
 
 
-def sweep(folder: Path, *kept: Manifest) -> None:
-    """Remove the files of shards that no manifest names: what a killed writer left, and what was compacted away."""
-    named = {file for manifest in kept for shard in manifest.shards for file in shard.files}
+def sweep(folder: Path, *kept: Manifest) -> bool:
+    """Remove the files of shards that no manifest names: what a killed writer left, and what was compacted away. False where
+    some stay: Windows keeps what a reader has mapped, and the next writer sweeps again."""
+    named, swept = {file for manifest in kept for shard in manifest.shards for file in shard.files}, True
     for file in folder.iterdir():
         if (_SHARD_FILE.fullmatch(file.name) and file.name not in named) or file.name.endswith(".json.new"):
-            with suppress(OSError):  # Windows keeps what a reader has mapped; the next writer sweeps again
+            try:
                 file.unlink()
+            except OSError:
+                swept = False
+    return swept
 
 
 def free_number(folder: Path) -> int:

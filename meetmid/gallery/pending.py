@@ -71,10 +71,6 @@ def read_pending(folder: Path, key: str | os.PathLike[str] | None, wanted: Manif
 def committed_manifests(folder: Path, key: str | os.PathLike[str] | None) -> list[Manifest]:
     """The committed manifest, if there is one."""
     try:
-        return [Manifest.read(folder, key)[0]]
+        return [Manifest.read(folder, key, strict=False)[0]]  # it may not be encrypted yet
     except FileNotFoundError:
         return []
-    except StoreError:
-        if key is None:
-            raise
-        return [Manifest.read(folder)[0]]  # one that is not encrypted yet

@@ -97,9 +97,12 @@ def write_shard(
 
 
 def open_entries(folder: Path, vault: Vault | None, record: ShardRecord) -> ShardEntries:
-    """The entries of one shard without their templates and crops. Raises as :func:`open_shard`."""
-    with _reading(folder, record):
-        return _entries(folder, vault, record, verify=False)[0]
+    """The entries of one shard, for its writer, without their templates and crops. Raises StoreError."""
+    try:
+        with _reading(folder, record):
+            return _entries(folder, vault, record, verify=False)[0]
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder}: the gallery is damaged, {error.filename} is missing; enroll again") from error
 
 
 def open_shard(folder: Path, manifest: Manifest, vault: Vault | None, record: ShardRecord, *, verify: bool) -> Opened:

@@ -157,15 +157,18 @@ class Gallery:
             return GalleryWriter.open(root, key)
         if mode != "r":
             raise StoreError(f"mode expects 'r' or 'a', got {mode!r}")
+        if not (root / COMMITTED).exists():
+            if (root / PENDING).exists():
+                raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
+            got = "a folder that holds none" if root.is_dir() else "a file" if root.exists() else "nothing of that name"
+            raise StoreError(f"{root}: expected an enrolled gallery, got {got}")
         for _ in range(ATTEMPTS):
             try:
                 manifest, vault = Manifest.read(root, key)
                 return cls._of(manifest, read(root, manifest, vault, verify=verify))
-            except FileNotFoundError as error:  # compacted away since the manifest was read, or not there at all
+            except FileNotFoundError as error:  # compacted away since the manifest was read
                 missing = error
-        if (root / PENDING).exists() and not (root / COMMITTED).exists():
-            raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
-        raise StoreError(f"{root}: expected an enrolled gallery, got {type(missing).__name__}: {missing}") from missing
+        raise StoreError(f"{root}: the gallery is damaged, {missing.filename} is missing; enroll again") from missing
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the gallery to one ``.npz``, ``.safetensors`` or ``.parquet`` file (:mod:`meetmid.gallery.exchange`)."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery import files
-from meetmid.gallery.contents import Contents, read
+from meetmid.gallery.contents import Contents, read, read_ids
 from meetmid.gallery.manifest import COMMITTED, PENDING, Manifest, ShardRecord, free_number, is_store, sweep
 from meetmid.gallery.pending import (
     committed_manifests,
@@ -27,7 +27,7 @@ from meetmid.gallery.pending import (
     read_committed,
     read_pending,
 )
-from meetmid.gallery.shards import SHARD, ShardEntries, open_entries, write_shard
+from meetmid.gallery.shards import SHARD, open_entries, write_shard
 from meetmid.gallery.vault import Vault, find_key
 from meetmid.templates.stored import Stored
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 
 class GalleryWriter:
-    """The one writer of a gallery: :meth:`append`, :meth:`remove`, :meth:`replace`, :meth:`compact`, each committed when it
-    returns. Readers go on with what they opened. Use as a context manager or :meth:`close`; made by
+    """The one writer of a gallery: :meth:`append`, :meth:`remove`, :meth:`replace`, :meth:`compact`, :meth:`rekey`, each
+    committed when it returns. Readers go on with what they opened. Use as a context manager or :meth:`close`; made by
     ``meetmid.Gallery.open(path, mode="a")``. Raises StoreError where another writer has the gallery open."""
 
     def __init__(
@@ -178,8 +178,20 @@ class GalleryWriter:
         self._check_fits(gallery)
         self._add(gallery, self._without(self._ids(self.manifest) & set(gallery.ids)))
 
-    def compact(self) -> None:
-        """Write shards that hold removed entries, or are small beside others that are, anew, and erase the old ones."""
+    def rekey(self, key: str | os.PathLike[str]) -> bool:
+        """Encrypt everything anew with another ``key`` (as in :meth:`meetmid.Gallery.save`), encrypted before or not, and erase
+        the old files: True as of :meth:`compact`. Copies that were made before still open as before."""
+        salt = os.urandom(16)
+        vault, manifest = Vault.of(key, salt), replace(self.manifest, salt=salt, shards=())
+        for record in self.manifest.shards:
+            found = self._contents([record])
+            manifest = self._written(found, manifest, found.dropped, vault)
+        self._commit(manifest, vault)
+        return sweep(self.folder, self.manifest)
+
+    def compact(self) -> bool:
+        """Write shards that hold removed entries, or are small beside others that are, anew, and erase the old ones. True where
+        they are erased; Windows keeps files that a reader has open, which the next writer erases."""
         manifest, loose = replace(self.manifest, shards=()), list[ShardRecord]()
 
         def settle(manifest: Manifest) -> Manifest:
@@ -196,13 +208,13 @@ class GalleryWriter:
                 manifest = settle(manifest)
                 manifest, loose = replace(manifest, shards=(*manifest.shards, record)), []
         self._commit(settle(manifest))
-        sweep(self.folder, self.manifest, *self._others())
+        return sweep(self.folder, self.manifest, *self._others())
 
     def finish(self) -> None:
         """Make a new gallery the committed one, in shards of full size."""
         self.compact()
         self._check_open()
-        os.replace(self.folder / PENDING, self.folder / COMMITTED)
+        files.move(self.folder / PENDING, self.folder / COMMITTED)
         files.sync_folder(self.folder)
         self._name = COMMITTED
         sweep(self.folder, self.manifest)
@@ -230,24 +242,14 @@ class GalleryWriter:
     def _ids(self, manifest: Manifest) -> set[str]:
         if manifest is self.manifest and self._known is not None:
             return self._known
-        found = set[str]()
-        for record in manifest.shards:
-            gone = set(record.removed)
-            found |= {name for k, name in enumerate(self._entries(record).ids) if k not in gone}
-        return found
-
-    def _entries(self, record: ShardRecord) -> ShardEntries:
-        try:
-            return open_entries(self.folder, self._vault, record)
-        except FileNotFoundError as error:
-            raise StoreError(f"{self.folder}: the gallery is damaged, a file is missing ({error})") from error
+        return read_ids(self.folder, manifest, self._vault)
 
     def _without(self, ids: set[str]) -> Manifest:
         if not ids:
             return self.manifest
         found, shards = set[str](), []
         for record in self.manifest.shards:
-            names, before = self._entries(record).ids, set(record.removed)
+            names, before = open_entries(self.folder, self._vault, record).ids, set(record.removed)
             gone = {k for k, name in enumerate(names) if name in ids and k not in before}
             found |= {names[k] for k in gone}
             shards.append(replace(record, removed=tuple(sorted(before | gone))))
@@ -256,7 +258,7 @@ class GalleryWriter:
             raise InputError(f"{self.folder}: {len(missing)} ids are not in the gallery, such as {missing[:3]}")
         return replace(self.manifest, shards=tuple(record for record in shards if record.live))
 
-    def _written(self, contents: Contents, manifest: Manifest, dropped: int) -> Manifest:
+    def _written(self, contents: Contents, manifest: Manifest, dropped: int, vault: Vault | None = None) -> Manifest:
         """The manifest with these entries in new shards."""
         self._check_open()
         first = contents.pool.first
@@ -268,7 +270,7 @@ class GalleryWriter:
             stop = max(start + 1, int(np.searchsorted(sizes, sizes[start] + SHARD, "right")) - 1)
             part = contents.part(start, stop)
             record = write_shard(
-                self.folder, manifest, self._vault, part.entries, part.pool, part.crops, dropped if start == 0 else 0
+                self.folder, manifest, vault or self._vault, part.entries, part.pool, part.crops, dropped if start == 0 else 0
             )
             manifest, start = manifest.with_shard(record), stop
         return manifest
@@ -278,13 +280,13 @@ class GalleryWriter:
         crops = sum(size for name, (size, _) in record.files.items() if "-crops." in name)
         return record.pictures * 4 * math.prod(self.manifest.pattern) + crops
 
-    def _commit(self, manifest: Manifest) -> None:
+    def _commit(self, manifest: Manifest, vault: Vault | None = None) -> None:
         self._check_open()
         try:
-            manifest.write(self.folder, self._vault, self._name)
+            manifest.write(self.folder, vault or self._vault, self._name)
         except OSError as error:
             raise StoreError(f"{self.folder}: the gallery could not be written ({error})") from error
-        self.manifest = manifest
+        self.manifest, self._vault = manifest, vault or self._vault
         if self._name == COMMITTED and (self.folder / PENDING).exists():
             with suppress(OSError):
                 (self.folder / PENDING).unlink()

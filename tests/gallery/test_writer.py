@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from portraits import LENGTH, gallery, versions
 
+from meetmid.cli import main
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery import shards
 from meetmid.gallery.store import Gallery
@@ -296,6 +297,53 @@ def test_an_interrupted_save_leaves_what_was_there(path, monkeypatch):
     gallery({"x": 1}).save(path)
     holds(path, {"x": 1})
     assert len(files(path)) == 6
+
+
+def test_a_manifest_that_is_being_read_is_replaced_a_little_later(path, monkeypatch):
+    replace, refusals = os.replace, [True] * 3
+
+    def windows(*names):
+        if refusals:
+            raise PermissionError(refusals.pop())
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", windows)
+    with Gallery.open(path, "a") as writer:
+        writer.append(gallery({"e": 5}))
+    assert not refusals
+    holds(path, {**FIRST, "e": 5})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError))
+    with Gallery.open(path, "a") as writer, pytest.raises(StoreError, match="could not be written"):
+        writer.remove(["a"])
+    holds(path, {**FIRST, "e": 5})
+
+
+def test_what_was_not_erased_is_not_said_to_be(path, monkeypatch, capsys):
+    unlink = Path.unlink
+
+    def windows(file, *args, **options):
+        if file.name == "shard-000001-templates.npy":
+            raise PermissionError("in use")
+        unlink(file, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", windows)
+    assert main(["gallery", "remove", str(path), "a", "b"]) == 0
+    told = capsys.readouterr()
+    assert "removed 2 entries" in told.out
+    assert "erased their bytes" not in told.out
+    assert "a reader has old files open" in told.err
+    monkeypatch.undo()
+    assert main(["gallery", "remove", str(path), "c"]) == 0
+    assert "and erased their bytes" in capsys.readouterr().out
+    assert len([name for name in files(path) if name.endswith("templates.npy")]) == 1
+
+
+def test_what_is_no_gallery_is_called_so(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name, got in (("folder", "a folder that holds none"), ("file", "a file"), ("none", "nothing of that name")):
+        assert main(["gallery", "info", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err == f"meetmid: {tmp_path / name}: expected an enrolled gallery, got {got}\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked writers")
