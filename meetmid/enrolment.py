@@ -6,7 +6,6 @@ import hashlib
 import json
 import operator
 import os
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ import numpy as np
 
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
-from meetmid.faces.detection import Serial
+from meetmid.faces.detection import identity
 from meetmid.faces.finding import Hint, hints_for
 from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
@@ -56,9 +55,9 @@ def enroll_into(
         raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
     hints = hints_for(faces, side, compare.config.faces)
     empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
-    # a caller's own detector has no name that says how it is set: such a run is begun anew
-    unnamed = secrets.token_hex(16) if isinstance(compare.intake.detector, Serial) else ""
-    values = [compare.config.to_dict(), unnamed, compare.intake.memory, compare.intake.gallery_hashes]
+    detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
+    detector = identity(compare.intake.detector) if detects else ""
+    values = [compare.config.to_dict(), detector, compare.intake.memory, compare.intake.gallery_hashes]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     if add is None:
         opened = GalleryWriter.begin(path, empty.manifest(stored or "float32", job), key)

@@ -129,6 +129,26 @@ def test_stored_and_encrypted(small, portraits, tmp_path):
         assert not any("stored" in warning for warning in wanted.warnings)
 
 
+def test_another_detector_of_the_same_name_is_not_continued(small, portraits, tmp_path, monkeypatch):
+    path, model = tmp_path / "g", tmp_path / "yunet.onnx"
+    monkeypatch.setattr("meetmid.faces.detection.YuNet.detect", lambda *_: [])
+    starts = []
+    for content, faces, stop in ((b"one", "detect", 6), (b"one", "detect", 8), (b"two", "detect", 6), (b"two", "crop", 6),
+                                 (b"three", "crop", 8)):
+        model.write_bytes(content)
+        seen = []
+
+        def note(done, *_, seen=seen, stop=stop):
+            seen.append(done)
+            return done < stop
+
+        with small(detector=f"yunet:{model}", faces=faces) as matcher, pytest.raises(Cancelled):
+            matcher.enroll(portraits, path=path, progress=note)
+        starts.append(seen[0])
+    assert starts[0] == starts[2] == starts[3] == 1
+    assert min(starts[1], starts[4]) > 1  # where no detector is asked, it does not matter
+
+
 def test_an_encrypted_enrolment_is_never_continued_or_dropped_without_its_key(small, portraits, tmp_path):
     pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
     key, path = tmp_path / "key", tmp_path / "g"
