@@ -1,5 +1,9 @@
 """Enrolments into a file that are stopped and continued."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -90,6 +94,63 @@ def test_only_the_same_pictures_and_settings_are_continued(small, portraits, fac
         again = []
         same(matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done)), matcher.enroll(portraits))
         assert again[0] == 1
+
+
+KILLED = """
+import os, signal, sys
+from meetmid import Matcher
+
+folder, path, key, add, last = sys.argv[1:]
+
+def told(done, total, stage):
+    print(done, flush=True)
+    if done == int(last):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+with Matcher("plain", matcher="midface-s", faces="crop", device="cpu", threads=1, progress=told) as matcher:
+    matcher.enroll(folder, path=path, key=key or None, add=add or None)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kills a process")
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_killed_process_is_continued_to_the_same_bytes(face, tmp_path, encrypted):
+    from meetmid.sheets import save_png
+
+    key = ""
+    if encrypted:
+        pytest.importorskip("cryptography", reason="the optional package cryptography is not installed")
+        (tmp_path / "key").write_text("ab" * 32)
+        key = str(tmp_path / "key")
+    for k in range(12):
+        save_png(tmp_path / ("first" if k < 9 else "more") / f"{k:02}.png", face(k, 40 + k))
+
+    def run(folder, path, add="", last=-1):
+        script = [sys.executable, "-c", KILLED, str(tmp_path / folder), str(tmp_path / path), key, add, str(last)]
+        done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == (0 if last < 0 else -signal.SIGKILL), done.stderr
+        return [int(line) for line in done.stdout.split()]
+
+    def content(path):
+        found = Gallery.open(tmp_path / path, key=key or None)
+        arrays = [np.asarray(a).tobytes() for a in (found.pool.templates, found.pool.weights, *found.crops.pack())]
+        return found.ids, found.status, arrays
+
+    assert run("first", "whole") == list(range(1, 10))
+    assert run("first", "killed", last=3) == [1, 2, 3]
+    again = run("first", "killed", last=8)
+    assert again[0] > 1  # what was committed is not made again
+    with pytest.raises(StoreError, match="has not ended"):
+        content("killed")
+    assert run("first", "killed")[0] > again[0]
+    before = content("whole")
+    assert content("killed") == before
+    assert run("more", "killed", "append", last=2) == [1, 2]
+    assert content("killed") == before
+    assert run("more", "killed", "append") == [2, 3]
+    assert run("more", "whole", "append") == [1, 2, 3]
+    assert content("killed") == content("whole")
+    assert len(content("whole")[0]) == 12
 
 
 def test_sources_of_every_kind_and_hints(small, portraits, face, tmp_path):
