@@ -168,8 +168,9 @@ class Matcher:
         entries of the same ids out. Until all is enrolled readers see it as it was; what was enrolled of a run that was stopped
         is lost if the gallery is changed otherwise. ``part=(k, n)`` enrols the k-th of n shares, which the pictures' content
         decides, into a gallery of its own, for :meth:`meetmid.Gallery.merged`, which asks for them all. Returns the entries of
-        ``images``. A portrait that fails is recorded in ``status`` (``errors="raise"`` raises InputError instead). Raises
-        ConfigError, and StoreError.
+        ``images``. A portrait that fails is recorded in ``status`` (``errors="raise"`` raises InputError instead). Meanwhile
+        templates and crops may lie in temporary files (``TMPDIR``), which ``key`` does not encrypt. Raises ConfigError, and
+        StoreError.
         """
         if add is not None and (path is None or part != (1, 1)):
             raise ConfigError("add expects the path of a gallery and no part: enrol a part into a gallery of its own")

@@ -54,7 +54,7 @@ class Contents:
         templates = concatenated(parts[0].pool.pattern, [as_stored(part.pool.templates) for part in parts])
         weights = np.concatenate([np.asarray(part.pool.weights) for part in parts])
         pool = TemplatePool(templates, weights, np.cumsum([0, *entries.pictures]).astype(np.int64))
-        kept = [CropStore.unpack(*part.crops.pack()) for part in parts if part.crops is not None]
+        kept = [part.crops for part in parts if part.crops is not None]
         crops = CropStore.joined(kept) if len(kept) == len(parts) else None
         return cls(entries, pool, crops, sum(part.dropped for part in parts))
 

@@ -71,7 +71,7 @@ class CropStore:
 
     def picked(self, order: Sequence[int]) -> CropStore:
         """Crops at these positions, as a store of their own."""
-        whole, store = self if self._packed else CropStore.unpack(*self.pack()), CropStore()
+        whole, store = self._whole(), CropStore()
         store._packed, store._spans = whole._packed, [whole._spans[k] for k in order]
         return store
 
@@ -106,13 +106,17 @@ class CropStore:
 
     @classmethod
     def joined(cls, stores: Sequence[CropStore]) -> CropStore:
-        """The crops of unpacked stores one after the other, none copied."""
+        """The crops of stores one after the other; those that lie in files stay there."""
         joined, packed = cls(), list[NDArray[np.uint8]]()
-        for store in stores:
+        for store in (store._whole() for store in stores):
             joined._spans += [(len(packed) + which, start, length) for which, start, length in store._spans]
             packed += store._packed
         joined._packed = tuple(packed)
         return joined
+
+    def _whole(self) -> CropStore:
+        """The same crops in packed arrays, mapped where they lie in files."""
+        return self if self._packed else CropStore.unpack(*self.pack())
 
     def _fill(self, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
         if data.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != len(data):

@@ -46,7 +46,7 @@ class GalleryWriter:
         self.folder, self.manifest = folder, manifest
         self._vault, self._lock, self._key, self._name = vault, held, key, name
         self._closed = False
-        self.before = 0  # entries of a gallery that is added to
+        self.before = 0  # entries that stay of a gallery that is added to
         self._known: set[str] | None = None  # the committed entries' ids, once they were needed
 
     @classmethod
@@ -214,8 +214,11 @@ class GalleryWriter:
         """Make a new gallery the committed one, in shards of full size."""
         self.compact()
         self._check_open()
-        files.move(self.folder / PENDING, self.folder / COMMITTED)
-        files.sync_folder(self.folder)
+        try:
+            files.move(self.folder / PENDING, self.folder / COMMITTED)
+            files.sync_folder(self.folder)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: the gallery could not be written ({error})") from error
         self._name = COMMITTED
         sweep(self.folder, self.manifest)
 

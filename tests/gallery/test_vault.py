@@ -108,6 +108,22 @@ def test_the_key_is_changed(tmp_path, key, monkeypatch):
     assert b"plain" not in everything(tmp_path / "open")
 
 
+def test_a_change_of_key_that_fails_changes_nothing(tmp_path, key, monkeypatch):
+    path, other = tmp_path / "g", tmp_path / "other"
+    other.write_text(os.urandom(32).hex())
+    gallery(FIRST).save(path, key=key)
+    before = sorted(os.listdir(path))
+    with Gallery.open(path, "a", key=key) as writer:
+        monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(StoreError, match="no space left"):
+            writer.rekey(other)
+        monkeypatch.undo()
+        writer.append(gallery({"e": 5}))
+        writer.compact()
+    assert versions(Gallery.open(path, key=key)) == versions(gallery(FIRST | {"e": 5}))
+    assert len(os.listdir(path)) == len(before)
+
+
 def test_wrong_keys_are_told_from_missing_ones(tmp_path, key, monkeypatch):
     path, other = tmp_path / "g", tmp_path / "other"
     other.write_text(os.urandom(32).hex())

@@ -121,6 +121,10 @@ def test_reordered_galleries_stay_in_whole_stretches(path):
     assert len(same.pool.templates.spans) == 1  # not one for every entry
     assert len(same.crops._packed) == 1
     names = [f"n{k}" for k in np.random.default_rng(0).permutation(50)]
+    gallery({"x": 1, "y": 2}).save(path.with_name("other"))
+    both = Gallery.merged([Gallery.merged([stored, Gallery.open(path.with_name("other"))]), gallery({"z": 5})])
+    assert len(both.crops._packed) == 3  # no file is read into memory
+    assert versions(both) == versions(wanted) | versions(gallery({"x": 1, "y": 2, "z": 5}))
     for whole in (Gallery.merged([stored], names), Gallery.merged([wanted], names)):
         assert list(whole.ids) == names
         assert versions(whole) == versions(wanted)
