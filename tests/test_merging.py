@@ -93,6 +93,8 @@ def test_a_forgotten_or_repeated_share_is_named(small, face, portraits, tmp_path
             Gallery.merged([matcher.enroll(portraits, part=(1, 2)), two])
         assert main(["gallery", "merge", str(tmp_path / "g"), *map(str, paths[:2])]) == 2
         assert "share 3 of 3 is missing" in capsys.readouterr().err
+        assert main(["gallery", "info", str(paths[1])]) == 0
+        assert "share          2 of 3" in capsys.readouterr().out
         one.export(tmp_path / "one.npz")
         with pytest.raises(InputError, match="share 2 of 3 is missing"):
             Gallery.merged([Gallery.load(tmp_path / "one.npz"), three])

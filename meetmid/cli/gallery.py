@@ -80,6 +80,8 @@ def _info(options: argparse.Namespace) -> None:
     )
     for name, value in rows:
         print(f"{name:<15}{value}")
+    if found.share is not None:
+        print(f"{'share':<15}{found.share.number} of {found.share.count}")
 
 
 def _verify(options: argparse.Namespace) -> None:
