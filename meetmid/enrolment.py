@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
-import secrets
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
-from meetmid.faces.detection import Serial
+from meetmid.faces.detection import identity
 from meetmid.faces.finding import Hint, hints_by_id, hints_for
+from meetmid.gallery.manifest import Share
+from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
 from meetmid.intake import count
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.stored import Stored
+
+Add = Literal["append", "replace"]
+"""What becomes of entries of the same ids in a gallery that is added to: they are refused, or they go."""
 
 COMMIT_SECONDS = 20.0
 """About as much work is lost when an enrolment is killed."""
@@ -33,21 +39,32 @@ def enroll_into(
     faces: Hint | None,
     callback: ProgressCallback | None,
     *,
-    stored: Stored = "float32",
+    add: Add | None = None,
+    stored: Stored | None = None,
     key: str | os.PathLike[str] | None = None,
-) -> None:
-    """Enrol ``side`` into the gallery at ``path``, which appears, or takes the place of another, when all is done.
+    share: Share | None = None,
+) -> Gallery:
+    """Enrol ``side`` into the gallery at ``path``, which appears, or takes the place of another, when all is done; with
+    ``add``, its entries become part of the gallery there, all in one. Returns the entries of ``side``.
 
     Until then what was enrolled is committed every 20 seconds or so beside it. The same call goes on from there, as far as
-    names, pictures and hints are the same; however often it is stopped, the gallery is the same in the end.
+    names, pictures and hints are the same; however often it is stopped, the gallery is the same in the end. What cannot be
+    written or added is told before any work.
     """
+    if add not in (None, *get_args(Add)):
+        raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
     hints = hints_for(faces, side, compare.config.faces)
-    empty = compare.enrolled([], None, Progress(None, "gallery", 0))
-    # a caller's own detector has no name that says how it is set: such a run is begun anew
-    unnamed = secrets.token_hex(16) if isinstance(compare.intake.detector, Serial) else ""
-    values = [compare.config.to_dict(), unnamed, compare.intake.memory, compare.intake.gallery_hashes, stored]
+    empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
+    detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
+    detector = identity(compare.intake.detector) if detects else ""
+    values = [compare.config.to_dict(), detector, compare.intake.memory, compare.intake.gallery_hashes]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    with GalleryWriter.begin(path, empty.manifest(stored, job), key) as writer:
+    if add is None:
+        opened = GalleryWriter.begin(path, empty.manifest(stored or "float32", job), key)
+    else:
+        ids = [entry.id for entry in side]
+        opened = GalleryWriter.extend(path, empty, ids, job, replaces=add == "replace", stored=stored, key=key)
+    with opened as writer:
         done = _kept(writer, side, hints)
         progress = Progress(callback, "gallery", count(side), count(side[:done]))
         for part in _parts(done, len(side)):
@@ -55,26 +72,35 @@ def enroll_into(
             own = hints_by_id(zip(chunk, hints[part], strict=True))
             writer.append(compare.enrolled(chunk, own, progress, tuple(map(_source, chunk, hints[part]))))
         writer.finish()
+        return Gallery.open(path, key=key, verify=False).part(writer.before, writer.count)
 
 
-def share(
+def shared(
     side: Sequence[Entry], faces: Hint | None, part: tuple[int, int], mode: str
-) -> tuple[Sequence[Entry], Hint | None]:
-    """The ``part`` = (k, n)-th of n shares of a side, 1 <= k <= n, and its hints: content decides, so that an entry is in the
-    same share wherever and in whatever order the side is listed. Raises ConfigError."""
-    k, n = part
+) -> tuple[Sequence[Entry], Hint | None, Share | None]:
+    """The ``part`` = (k, n)-th of n shares of a side, 1 <= k <= n, its hints, and which share it is: content decides, so that
+    an entry is in the same share wherever and in whatever order the side is listed; of a file that cannot be read, its name.
+    Raises ConfigError."""
+    try:
+        k, n = map(operator.index, part)
+    except (TypeError, ValueError):
+        k, n = 0, 0
     if not 1 <= k <= n:
-        raise ConfigError(f"part expects (k, n) with 1 <= k <= n, got {part}")
+        raise ConfigError(f"part expects (k, n), two whole numbers with 1 <= k <= n, got {part!r}")
     if n == 1:
-        return side, faces
+        return side, faces, None
     hints = hints_for(faces, side, mode)
-    chosen = [(e, h) for e, h in zip(side, hints, strict=True) if int(_source(e, h)[:16], 16) % n == k - 1]
-    return [e for e, _ in chosen], hints_by_id(chosen)
+    sources = list(map(_source, side, hints))
+    whole = hashlib.sha256("".join(sorted(sources)).encode()).hexdigest()
+    own = [p for p, source in zip(zip(side, hints, strict=True), sources, strict=True) if int(source[:16], 16) % n == k - 1]
+    return [entry for entry, _ in own], hints_by_id(own), Share(k, n, whole)
 
 
 def _kept(writer: GalleryWriter, side: Sequence[Entry], hints: Sequence[Sequence[Hint]]) -> int:
     """How many entries of ``side`` an earlier run has enrolled; what it has beyond them is removed."""
-    there = writer.contents().entries
+    if writer.count == writer.before:
+        return 0
+    there = writer.contents().entries.part(writer.before, writer.count)
     done = 0
     for entry, its, name, source in zip(side, hints, there.ids, there.sources, strict=False):
         if entry.id != name or _source(entry, its) != source:

@@ -56,20 +56,21 @@ def describe(source: Source) -> str:
 
 
 def digest(source: Source) -> bytes:
-    """32 bytes that change with the picture that a source gives: of a file its content, of one that cannot be read its name."""
+    """32 bytes that change with the picture that a source gives: of a file its content, of one that cannot be read its name,
+    without the folder it lies in."""
     made = hashlib.sha256()
     if isinstance(source, str | os.PathLike):
         try:
             made.update(Path(source).read_bytes())
         except OSError:
-            made.update(b"unreadable " + os.fsencode(source))
+            made.update(b"unreadable " + os.fsencode(Path(source).name))
     elif isinstance(source, bytes):
         made.update(source)
     else:
         try:
             array = np.ascontiguousarray(source)
-        except Exception as error:  # Pillow raises what its decoders raise
-            array = np.frombuffer(f"unreadable {error}".encode(), np.uint8)
+        except Exception:  # Pillow raises what its decoders raise, at times with addresses in it
+            array = np.frombuffer(b"unreadable", np.uint8)
         made.update(f"{array.shape} {array.dtype} {getattr(source, 'mode', '')}".encode() + array.tobytes())
     return made.digest()
 

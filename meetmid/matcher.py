@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig, advised, configured, preset
-from meetmid.enrolment import enroll_into, share
+from meetmid.enrolment import Add, enroll_into, shared
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
@@ -155,24 +155,31 @@ class Matcher:
         progress: ProgressCallback | None = None,
         *,
         faces: Hint | None = None,
-        stored: Stored = "float32",
+        add: Add | None = None,
+        stored: Stored | None = None,
         key: str | os.PathLike[str] | None = None,
         part: tuple[int, int] = (1, 1),
     ) -> Gallery:
         """Templates of every portrait, kept for any number of matches.
 
         ``images`` a side (:func:`meetmid.images.entries`), ``ids`` its names, ``faces`` per picture as in :meth:`match`.
-        With ``path`` the gallery is written there while it is made, ``stored`` and encrypted with ``key`` as in
-        :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. ``part=(k, n)`` enrols the k-th of
-        n shares, which the pictures' content decides, for :meth:`meetmid.Gallery.merged`. A portrait that fails is recorded in
-        ``status`` (``errors="raise"`` raises InputError instead).
+        With ``path`` the gallery is written there while it is made, ``stored`` (default ``"float32"``) and encrypted with
+        ``key`` as in :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. ``add="append"`` adds
+        to the gallery there, to which ``stored`` and ``key`` must fit, and refuses ids that it has; ``"replace"`` takes its
+        entries of the same ids out. Until all is enrolled readers see it as it was; what was enrolled of a run that was stopped
+        is lost if the gallery is changed otherwise. ``part=(k, n)`` enrols the k-th of n shares, which the pictures' content
+        decides, into a gallery of its own, for :meth:`meetmid.Gallery.merged`, which asks for them all. Returns the entries of
+        ``images``. A portrait that fails is recorded in ``status`` (``errors="raise"`` raises InputError instead). Meanwhile
+        templates and crops may lie in temporary files (``TMPDIR``), which ``key`` does not encrypt. Raises ConfigError, and
+        StoreError.
         """
-        side, faces = share(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
+        if add is not None and (path is None or part != (1, 1)):
+            raise ConfigError("add expects the path of a gallery and no part: enrol a part into a gallery of its own")
+        side, faces, share = shared(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
         if path is None:
-            return self.comparison.enroll(side, faces, callback)
-        enroll_into(path, self.comparison, side, faces, callback, stored=stored, key=key)
-        return Gallery.open(path, key=key, verify=False)
+            return replace(self.comparison.enroll(side, faces, callback), share=share)
+        return enroll_into(path, self.comparison, side, faces, callback, add=add, stored=stored, key=key, share=share)
 
     def match(
         self, probe: Any, gallery: Any, *, faces: Hint | None = None, progress: ProgressCallback | None = None

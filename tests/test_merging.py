@@ -50,6 +50,19 @@ def test_two_processes_enrol_a_gallery(portraits, tiny, tmp_path):
         assert getattr(merged, name) == getattr(alone, name)
 
 
+def test_merging_keeps_how_templates_are_stored(small, face, tmp_path, capsys):
+    with small() as matcher:
+        for name, stored in (("a", "int8"), ("b", "int8"), ("c", "float16")):
+            matcher.enroll([face(ord(name), 40)], ids=[name], path=tmp_path / name, stored=stored)
+    merge = ["gallery", "merge", str(tmp_path / "whole"), str(tmp_path / "a"), str(tmp_path / "b")]
+    assert main(merge) == 0
+    assert Gallery.open(tmp_path / "whole").stored == "int8"
+    assert main([*merge, str(tmp_path / "c")]) == 2
+    assert "stored as float16 and int8: say --stored" in capsys.readouterr().err
+    assert main([*merge, str(tmp_path / "c"), "--stored", "float32"]) == 0
+    assert Gallery.open(tmp_path / "whole").stored == "float32"
+
+
 def test_shares_depend_on_content_alone(small, face):
     pictures = [face(k, 40) for k in range(12)]
     with small() as matcher:
@@ -57,9 +70,50 @@ def test_shares_depend_on_content_alone(small, face):
         assert sorted(sum(shares, ())) == sorted(map(str, range(12)))
         renamed = matcher.enroll(pictures[::-1], ids=[str(k) for k in range(12)][::-1], part=(2, 3)).ids
         assert set(renamed) == set(shares[1])
-        for wrong in ((0, 2), (3, 2), (1, 0)):
+        for wrong in ((0, 2), (3, 2), (1, 0), 2, (1,), (1, 2, 3), (1.0, 2), ("1", "2"), None):
             with pytest.raises(ConfigError, match="part expects"):
                 matcher.enroll(pictures, part=wrong)
+
+
+def test_a_forgotten_or_repeated_share_is_named(small, face, portraits, tmp_path, capsys):
+    paths = [tmp_path / f"part{k}" for k in (1, 2, 3)]
+    with small() as matcher:
+        whole = matcher.enroll(portraits)
+        for k, path in enumerate(paths, 1):
+            matcher.enroll(portraits, path=path, part=(k, 3))
+        one, two, three = map(Gallery.open, paths)
+        assert Gallery.merged([three, one, two], whole.ids).ids == whole.ids
+        other = matcher.enroll([face(70, 40)], ids=["other"])
+        assert len(Gallery.merged([one, other, two, three])) == len(whole) + 1
+        with pytest.raises(InputError, match=r"once: share 2 of 3 is missing$"):
+            Gallery.merged([one, three])
+        with pytest.raises(InputError, match=r"once: share 1 of 3 is there 2 times, share 2 of 3 is missing$"):
+            Gallery.merged([one, one, three])
+        with pytest.raises(InputError, match="some of 2 and some of 3"):
+            Gallery.merged([matcher.enroll(portraits, part=(1, 2)), two])
+        assert main(["gallery", "merge", str(tmp_path / "g"), *map(str, paths[:2])]) == 2
+        assert "share 3 of 3 is missing" in capsys.readouterr().err
+        assert main(["gallery", "info", str(paths[1])]) == 0
+        assert "share          2 of 3" in capsys.readouterr().out
+        one.export(tmp_path / "one.npz")
+        with pytest.raises(InputError, match="share 2 of 3 is missing"):
+            Gallery.merged([Gallery.load(tmp_path / "one.npz"), three])
+        (portraits / "3.png").write_bytes(b"changed")
+        with pytest.raises(InputError, match="different sets of pictures"):
+            Gallery.merged([one, matcher.enroll(portraits, part=(2, 3)), three])
+
+
+def test_what_cannot_be_read_is_in_a_definite_share(small, portraits, tmp_path):
+    folders = [tmp_path / "here", tmp_path / "there"]
+    for folder in folders:
+        folder.mkdir()
+        for k in range(8):
+            (folder / f"{k}.png").symlink_to(tmp_path / "nowhere")
+    with small() as matcher:
+        shares = [[matcher.enroll(folder, part=(k, 3)) for k in (1, 2, 3)] for folder in folders]
+    assert [share.ids for share in shares[0]] == [share.ids for share in shares[1]]
+    assert sorted(sum((share.ids for share in shares[0]), ())) == [f"{k}.png" for k in range(8)]
+    assert len(Gallery.merged([shares[0][0], shares[1][1], shares[0][2]])) == 8
 
 
 def test_parts_of_a_match_are_the_whole(small, face, portraits):

@@ -26,11 +26,15 @@ if TYPE_CHECKING:
     from meetmid.scores.ranking import Candidate
 
 
-def _gallery(path: str) -> Any:
+def _gallery(path: str, key: str | None = None) -> Any:
     from meetmid.gallery.manifest import is_store
     from meetmid.gallery.store import Gallery
 
-    return Gallery.open(path) if is_store(Path(path)) else path
+    if is_store(Path(path)):
+        return Gallery.open(path, key=key)
+    if key is not None:
+        raise InputError(f"--key expects an enrolled gallery, {path} is none")
+    return path
 
 
 def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
@@ -70,7 +74,7 @@ def match(options: argparse.Namespace) -> int:
     if options.report:
         check_output(Path(options.report), ".html", ".htm")
     with open_matcher(options) as matcher:
-        result = matcher.match(options.probes, _gallery(options.gallery))
+        result = matcher.match(options.probes, _gallery(options.gallery, options.key))
         if options.output:
             result.save(options.output)
         _print_ranks(result.probe_ids, result.rank(options.k, options.strength))
@@ -104,22 +108,18 @@ def _explain_best(result: MatchResult, path: str) -> bool:
 def enroll(options: argparse.Namespace) -> int:
     """``meetmid enroll``."""
     from meetmid.gallery.manifest import is_store
-    from meetmid.gallery.store import Gallery
 
     store = Path(options.store)
     if store.exists() and not is_store(store):
         raise InputError(f"{store}: expected a new path or an enrolled gallery, it holds something else")
     with open_matcher(options) as matcher:
-        if options.add is None:
-            try:
-                gallery = matcher.enroll(options.images, path=store, stored=options.stored, key=options.key, part=options.part)
-            except KeyboardInterrupt:
-                print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
-                return CANCELLED
-        else:
-            with Gallery.open(store, "a", key=options.key) as writer:
-                gallery = matcher.enroll(options.images, part=options.part)
-                (writer.append if options.add == "append" else writer.replace)(gallery)
+        try:
+            gallery = matcher.enroll(
+                options.images, path=store, add=options.add, stored=options.stored, key=options.key, part=options.part
+            )
+        except KeyboardInterrupt:
+            print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
+            return CANCELLED
     failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
     return _report_failures(failed)
@@ -129,7 +129,7 @@ def identify(options: argparse.Namespace) -> int:
     """``meetmid identify``."""
     _check_request(options, ".csv", ".json")
     with open_matcher(options) as matcher:
-        result = matcher.match(options.probes, _gallery(options.gallery))
+        result = matcher.match(options.probes, _gallery(options.gallery, options.key))
     ranks = result.rank(options.k, options.strength)
     if options.output:
         _save_ranks(Path(options.output), result.probe_ids, ranks)
@@ -224,7 +224,8 @@ def plan(options: argparse.Namespace) -> int:
     """``meetmid plan``."""
     from meetmid.config import PRESETS
 
-    sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side) for side in (options.probes, options.gallery)]
+    named = ((options.probes, None), (options.gallery, options.key))
+    sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side, key) for side, key in named]
     for name in PRESETS if options.all else [options.preset]:
         with open_matcher(options, preset=name) as matcher:
             print(matcher.plan(*sides), end="\n\n" if options.all else "\n")

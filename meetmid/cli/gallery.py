@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -12,6 +13,11 @@ from meetmid.errors import InputError
 from meetmid.templates.stored import Stored
 
 FILES = (".npz", ".safetensors", ".parquet")
+
+
+def add_key(parser: argparse.ArgumentParser, text: str = "the key of an encrypted gallery") -> None:
+    """Where the key is."""
+    parser.add_argument("--key", metavar="FILE", help=f"{text} (default: that of MEETMID_KEY_FILE or MEETMID_KEY)")
 
 
 def add_enroll_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", help="the gallery's directory")
     parser.add_argument("what", nargs="*", help="remove: ids; merge: parts; export, import: a file (" + ", ".join(FILES) + ")")
     _storage(parser)
+    parser.add_argument("--new-key", metavar="FILE", help="rekey: the key that takes the place of --key")
 
 
 def _storage(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--stored", choices=get_args(Stored), default="float32", help="how exactly templates are kept")
-    parser.add_argument("--key", metavar="FILE", help="encrypts the gallery (default: that of MEETMID_KEY_FILE or MEETMID_KEY)")
+    told = "how exactly templates are kept (default: as in the gallery at hand, of a new one float32)"
+    parser.add_argument("--stored", choices=get_args(Stored), help=told)
+    add_key(parser, "encrypts the gallery")
 
 
 def gallery(options: argparse.Namespace) -> int:
@@ -51,6 +59,8 @@ def gallery(options: argparse.Namespace) -> int:
         raise InputError(f"meetmid gallery {options.action} expects {takes_some or 'one file'} after the gallery")
     if options.what and not takes_one and not takes_some:
         raise InputError(f"meetmid gallery {options.action} expects nothing after the gallery, got {options.what[0]!r}")
+    if (options.action == "rekey") != (options.new_key is not None):
+        raise InputError("meetmid gallery rekey expects --new-key FILE, and nothing else does")
     _ACTIONS[options.action](options)
     return DONE
 
@@ -70,6 +80,8 @@ def _info(options: argparse.Namespace) -> None:
     )
     for name, value in rows:
         print(f"{name:<15}{value}")
+    if found.share is not None:
+        print(f"{'share':<15}{found.share.number} of {found.share.count}")
 
 
 def _verify(options: argparse.Namespace) -> None:
@@ -84,22 +96,41 @@ def _remove(options: argparse.Namespace) -> None:
 
     with Gallery.open(options.store, "a", key=options.key) as writer:
         writer.remove(options.what)
-        writer.compact()
-    print(f"removed {len(set(options.what))} entries from {options.store} and erased their bytes")
+        erased = writer.compact()
+    print(f"removed {len(set(options.what))} entries from {options.store}{' and erased their bytes' if erased else ''}")
+    _tell_left(erased)
+
+
+def _rekey(options: argparse.Namespace) -> None:
+    from meetmid.gallery.store import Gallery
+
+    with Gallery.open(options.store, "a", key=options.key) as writer:
+        erased = writer.rekey(options.new_key)
+    print(f"{options.store} now opens with {options.new_key} alone")
+    _tell_left(erased)
+
+
+def _tell_left(erased: bool) -> None:
+    if not erased:
+        print("note: a reader has old files open, which are not erased; the next change of the gallery does", file=sys.stderr)
 
 
 def _compact(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
     with Gallery.open(options.store, "a", key=options.key) as writer:
-        writer.compact()
+        erased = writer.compact()
     print(f"compacted {options.store}")
+    _tell_left(erased)
 
 
 def _merge(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
     parts = [Gallery.open(part, key=options.key) for part in options.what]
+    kinds = sorted({part.stored for part in parts})
+    if options.stored is None and len(kinds) > 1:
+        raise InputError(f"the galleries are stored as {' and '.join(kinds)}: say --stored")
     whole = Gallery.merged(parts, sorted(name for part in parts for name in part.ids))
     whole.save(options.store, stored=options.stored, key=options.key)
     print(f"wrote {len(whole):,} entries of {len(parts)} galleries to {options.store}")
@@ -122,6 +153,6 @@ def _import(options: argparse.Namespace) -> None:
 
 
 _ACTIONS = {
-    "info": _info, "verify": _verify, "remove": _remove, "compact": _compact, "merge": _merge, "export": _export,
-    "import": _import,
+    "info": _info, "verify": _verify, "remove": _remove, "compact": _compact, "rekey": _rekey, "merge": _merge,
+    "export": _export, "import": _import,
 }

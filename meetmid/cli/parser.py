@@ -22,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     match.add_argument("probes", help="a picture or a directory (sub-directory = one subject)")
     match.add_argument("gallery", help="a picture, a directory, or an enrolled gallery")
     match.add_argument("-o", "--output", help="save the result as .csv, .npz or .json")
+    gallery.add_key(match)
     match.add_argument("-k", type=int, default=5, help="candidates to print per probe (default 5)")
     match.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
     _calibrated(match)
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     identify = _verb(verbs, "identify", commands.identify, "ranked candidates of every probe")
     identify.add_argument("probes")
     identify.add_argument("gallery")
+    gallery.add_key(identify)
     identify.add_argument("-k", type=int, default=10, help="candidates per probe (default 10)")
     identify.add_argument("-o", "--output", help="save the candidates as .csv or .json")
     identify.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
@@ -66,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan = _verb(verbs, "plan", commands.plan, "what a match costs")
     plan.add_argument("probes", help="how many pictures, or the pictures themselves")
     plan.add_argument("gallery", help="the same of the gallery, or one that is enrolled")
+    gallery.add_key(plan)
     plan.add_argument("--all", action="store_true", help="every preset")
     matching.add_arguments(plan)
 

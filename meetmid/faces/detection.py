@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from meetmid.errors import ConfigError, ModelError
 from meetmid.faces.crops import Face
 from meetmid.faces.finder import Finder
+from meetmid.runtime.cards import file_sha256
 from meetmid.runtime.downloads import PUBLISHED, fetch
 from meetmid.runtime.registry import downloads_folder, get_model
+
+_EXTRA = "the scrfd detector needs the insightface extra: pip install 'meetmid[insightface]' && meetmid doctor --repair"
 
 
 class Detector(Protocol):
@@ -55,6 +59,11 @@ class YuNet:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "threshold": self._threshold}
+
+    @property
+    def sha256(self) -> str:
+        """Of its network's file."""
+        return file_sha256(self._path)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], threshold=state["threshold"])  # type: ignore[misc]
@@ -100,6 +109,11 @@ class Scrfd:
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments
 
+    @property
+    def sha256(self) -> str:
+        """Of its network's file; a pack that is not there is fetched."""
+        return file_sha256(self._file())
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
@@ -110,20 +124,19 @@ class Scrfd:
         try:
             from insightface.model_zoo import scrfd
         except ImportError as error:
-            raise ConfigError(
-                "the scrfd detector needs the insightface extra: pip install 'meetmid[insightface]' && "
-                "meetmid doctor --repair"
-            ) from error
-        path = self._arguments["model"]
-        if self._arguments["is_pack"]:
-            path = _pack_detector(str(path))
-        session = make_session(Path(path), "scrfd", device=self._arguments["device"])
+            raise ConfigError(_EXTRA) from error
+        path = self._file()
+        session = make_session(path, "scrfd", device=self._arguments["device"])
         if len(session.get_outputs()) not in (6, 9, 10, 15):
             raise ModelError(f"detector scrfd: {path} is no SCRFD (expected 6, 9, 10 or 15 outputs)")
         model = scrfd.SCRFD(model_file=str(path), session=session)
         side = self._arguments["size"]
         model.prepare(0, input_size=(side, side), det_thresh=self._arguments["threshold"])  # 0: keep the session's device
         return model
+
+    def _file(self) -> Path:
+        model = str(self._arguments["model"])
+        return _pack_detector(model) if self._arguments["is_pack"] else Path(model)
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Every face, best score first."""
@@ -141,13 +154,23 @@ class Scrfd:
 
 def _pack_detector(name: str) -> Path:
     """The detection model of an insightface pack; insightface downloads the pack when it is not there."""
-    from insightface.utils import ensure_available
-
+    try:
+        from insightface.utils import ensure_available
+    except ImportError as error:
+        raise ConfigError(_EXTRA) from error
     folder = Path(ensure_available("models", name, root="~/.insightface"))
     for path in sorted(folder.glob("*.onnx")):
         if path.name.startswith(("det_", "scrfd")):
             return path
     raise ModelError(f"insightface pack {name!r} in {folder} holds no SCRFD detector (det_*.onnx or scrfd*.onnx)")
+
+
+def identity(detector: Detector) -> str:
+    """The sha256 of a detector's network; of a caller's own, which has no name that says how it is set, something new every
+    time."""
+    if isinstance(detector, Finder):
+        return detector.card.sha256
+    return detector.sha256 if isinstance(detector, YuNet | Scrfd) else secrets.token_hex(16)
 
 
 DEFAULT = "finder"

@@ -11,10 +11,10 @@ import numpy as np
 
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.manifest import Manifest
-from meetmid.gallery.shards import ShardEntries, open_shard
+from meetmid.gallery.shards import ShardEntries, open_entries, open_shard
 from meetmid.gallery.vault import Vault
 from meetmid.templates.pool import TemplatePool, allocate
-from meetmid.templates.stored import Shard, StoredTemplates, Templates, concatenated, part_of
+from meetmid.templates.stored import StoredTemplates, Templates, as_stored, concatenated, part_of
 
 WEIGHTS = 64 * 2**20
 """Bytes of weights beyond which they are copied to a mapped temporary file."""
@@ -38,35 +38,25 @@ class Contents:
 
     def ordered(self, order: Sequence[int]) -> Contents:
         """The entries in another order."""
-        first, names = self.pool.first, self.entries
-        parts = [self.part(k, k + 1) for k in order]
-        stored = [_stored(part.pool.templates) for part in parts]
-        pictures = np.array([k for e in order for k in range(int(first[e]), int(first[e + 1]))], np.int64)
-        own = ShardEntries(*(tuple(values[k] for k in order) for values in vars(names).values()))
+        own = ShardEntries(*(tuple(values[k] for k in order) for values in vars(self.entries).values()))
+        counts, first = np.array(own.pictures, np.int64), np.cumsum([0, *own.pictures]).astype(np.int64)
+        begins = self.pool.first[np.asarray(order, np.int64)]
+        pictures = np.repeat(begins - first[:-1], counts) + np.arange(first[-1])
         pool = TemplatePool(
-            concatenated(self.pool.pattern, stored), np.asarray(self.pool.weights)[pictures],
-            np.cumsum([0, *own.pictures]).astype(np.int64),
+            as_stored(self.pool.templates).picked(pictures), np.asarray(self.pool.weights)[pictures], first
         )
-        crops = None if self.crops is None else CropStore.joined([p.crops for p in parts if p.crops is not None])
-        return Contents(own, pool, crops, self.dropped)
+        return Contents(own, pool, None if self.crops is None else self.crops.picked(pictures.tolist()), self.dropped)
 
     @classmethod
     def joined(cls, parts: Sequence[Contents]) -> Contents:
         """The entries of all parts, which are of one configuration, one part after the other."""
         entries = ShardEntries.joined([part.entries for part in parts])
-        templates = concatenated(parts[0].pool.pattern, [_stored(part.pool.templates) for part in parts])
+        templates = concatenated(parts[0].pool.pattern, [as_stored(part.pool.templates) for part in parts])
         weights = np.concatenate([np.asarray(part.pool.weights) for part in parts])
         pool = TemplatePool(templates, weights, np.cumsum([0, *entries.pictures]).astype(np.int64))
-        kept = [CropStore.unpack(*part.crops.pack()) for part in parts if part.crops is not None]
+        kept = [part.crops for part in parts if part.crops is not None]
         crops = CropStore.joined(kept) if len(kept) == len(parts) else None
         return cls(entries, pool, crops, sum(part.dropped for part in parts))
-
-
-def _stored(templates: Templates) -> StoredTemplates:
-    if isinstance(templates, StoredTemplates):
-        return templates
-    scales, slots, length = templates.shape[1:]
-    return StoredTemplates.of(Shard(templates), (scales, slots, length))
 
 
 def read(folder: Path, manifest: Manifest, vault: Vault | None, *, verify: bool) -> Contents:
@@ -96,6 +86,15 @@ def read(folder: Path, manifest: Manifest, vault: Vault | None, *, verify: bool)
     pool = TemplatePool(templates, joined, np.cumsum([0, *entries.pictures]).astype(np.int64))
     dropped = sum(record.dropped for record in manifest.shards)
     return Contents(entries, pool, CropStore.joined(crops) if manifest.crops else None, dropped)
+
+
+def read_ids(folder: Path, manifest: Manifest, vault: Vault | None) -> set[str]:
+    """The ids of all entries that were not removed. Raises StoreError."""
+    found = set[str]()
+    for record in manifest.shards:
+        gone = set(record.removed)
+        found |= {name for k, name in enumerate(open_entries(folder, vault, record).ids) if k not in gone}
+    return found
 
 
 def _runs(count: int, removed: Sequence[int]) -> list[tuple[int, int]]:

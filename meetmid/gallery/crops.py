@@ -69,11 +69,24 @@ class CropStore:
         codes = [self.code(k) for k in range(start, stop)]
         return CropStore.unpack(np.frombuffer(b"".join(codes), np.uint8), np.array([len(c) for c in codes], np.int64))
 
+    def picked(self, order: Sequence[int]) -> CropStore:
+        """Crops at these positions, as a store of their own."""
+        whole, store = self._whole(), CropStore()
+        store._packed, store._spans = whole._packed, [whole._spans[k] for k in order]
+        return store
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of every crop's code."""
+        return np.array([length for _, _, length in self._spans], np.int64)
+
     def pack(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All codes end to end, mapped where they have spilled, and their lengths, for a file."""
-        lengths = np.array([length for _, _, length in self._spans], np.int64)
+        lengths = self.lengths
         if self._packed:
-            if len(self._packed) == 1 and int(lengths.sum()) == len(self._packed[0]):
+            ends = np.cumsum(lengths)
+            as_they_lie = all(start == end - length for (_, start, length), end in zip(self._spans, ends, strict=True))
+            if len(self._packed) == 1 and int(lengths.sum()) == len(self._packed[0]) and as_they_lie:
                 return self._packed[0], lengths
             codes = b"".join(self.code(k) for k in range(len(self)))
             return np.frombuffer(codes, np.uint8), lengths
@@ -93,12 +106,17 @@ class CropStore:
 
     @classmethod
     def joined(cls, stores: Sequence[CropStore]) -> CropStore:
-        """The crops of unpacked stores one after the other, none copied."""
-        joined = cls()
-        for store in stores:
-            joined._spans += [(len(joined._packed) + which, start, length) for which, start, length in store._spans]
-            joined._packed += store._packed
+        """The crops of stores one after the other; those that lie in files stay there."""
+        joined, packed = cls(), list[NDArray[np.uint8]]()
+        for store in (store._whole() for store in stores):
+            joined._spans += [(len(packed) + which, start, length) for which, start, length in store._spans]
+            packed += store._packed
+        joined._packed = tuple(packed)
         return joined
+
+    def _whole(self) -> CropStore:
+        """The same crops in packed arrays, mapped where they lie in files."""
+        return self if self._packed else CropStore.unpack(*self.pack())
 
     def _fill(self, data: NDArray[np.uint8], lengths: NDArray[np.int64]) -> None:
         if data.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != len(data):

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,10 @@ from meetmid.errors import ConfigError, StoreError
 from meetmid.gallery import files
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.files import optional
+from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.templates.pool import TemplatePool
+from meetmid.templates.stored import Stored
 
 FORMAT = "meetmid-gallery-file-1"
 ROWS = 256
@@ -31,8 +33,9 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
 
     ``.npz`` and ``.safetensors`` hold the arrays ``templates`` (I, S, N, D) float32, ``weights`` (I, S, N) float32, ``first``
     (E + 1,) int64 and, where crops are kept, ``crops`` (PNG codes end to end, uint8) and ``crop_lengths`` (I,) int64, and a
-    JSON text ``meetmid`` with ids, statuses, matcher and configuration. ``.parquet`` has a row per picture (``entry``, ``id``,
-    ``templates``, ``weights``, ``crop``) and the same JSON in the schema's metadata. Raises StoreError.
+    JSON text ``meetmid`` with ids, statuses, matcher, configuration and how exactly the templates were ``stored`` before.
+    ``.parquet`` has a row per picture (``entry``, ``id``, ``templates``, ``weights``, ``crop``) and the same JSON in the
+    schema's metadata. Raises StoreError.
     """
     target = Path(path)
     write = _chosen(target, WRITERS)
@@ -40,7 +43,7 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     try:
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         write(gallery, aside)
-        os.replace(aside, target)
+        files.move(aside, target)
         files.sync_folder(target.absolute().parent)
     except OSError as error:
         raise StoreError(f"{target}: the gallery could not be written ({error})") from error
@@ -69,17 +72,35 @@ def _gallery(told: dict[str, Any], arrays: Arrays) -> Gallery:
         config = MatchConfig.from_dict(told["config"])
     except ConfigError as error:
         raise StoreError(f"the file's configuration is not one of this version: {error}") from error
-    pool = TemplatePool(arrays["templates"], arrays["weights"], arrays["first"])
+    stored = told.get("stored", "float32")  # a file of before told nothing of it
+    if stored not in get_args(Stored):
+        raise StoreError(f"the file is damaged: its templates are stored as {stored!r}")
+    pool = TemplatePool(
+        np.asarray(arrays["templates"], np.float32), np.asarray(arrays["weights"], np.float32),
+        np.asarray(arrays["first"], np.int64),
+    )
     crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
     height, width = told["lr_shape"]
     made = Gallery(
         tuple(told["ids"]), tuple(told["status"]), config, told["matcher"], (height, width), pool, crops, told["dropped"],
-        tuple(told["sources"]),
+        tuple(told["sources"]), stored, None if told.get("share") is None else Share(**told["share"]),
     )
     pictures = {len(pool.templates), len(pool.weights), int(pool.first[-1]), len(pool.weights if crops is None else crops)}
     shapes_fit = len(pool.templates.shape) == 4 and pool.templates.shape[:3] == pool.weights.shape
-    if len(pictures) > 1 or not shapes_fit or not len(made.ids) == len(made.status) == len(pool.first) - 1:
+    entries = {len(made.ids), len(made.status), len(pool.first) - 1, len(made.sources or made.ids)}
+    if len(pictures) > 1 or not shapes_fit or len(entries) > 1 or pool.first[0] != 0 or (np.diff(pool.first) < 0).any():
         raise StoreError("the file is damaged: its parts differ in their number of entries")
+    if len(set(made.ids)) < len(made.ids) or not all(isinstance(v, str) for v in (*made.ids, *made.status, *made.sources)):
+        raise StoreError("the file is damaged: ids, statuses and sources are texts, and no id is there twice")
+    expected = len(made.layout.counts()), made.layout.slots
+    if pool.templates.shape[1:3] != expected or not pool.pattern[2]:
+        raise StoreError(
+            f"the file is damaged: its configuration makes templates (S, N) = {expected} of a picture, got {pool.pattern[:2]}"
+        )
+    if not (np.isfinite(pool.weights).all() and (pool.weights >= 0).all()):
+        raise StoreError("the file is damaged: weights are finite and not negative")
+    if not np.isfinite(np.asarray(pool.templates)[pool.weights > 0]).all():
+        raise StoreError("the file is damaged: some templates of weight above 0 are not finite")
     return made
 
 
@@ -87,6 +108,7 @@ def _text(gallery: Gallery) -> str:
     values = {
         "format": FORMAT, "matcher": gallery.matcher, "lr_shape": gallery.lr_shape, "config": gallery.config.to_dict(),
         "ids": gallery.ids, "status": gallery.status, "sources": gallery.sources, "dropped": gallery.dropped,
+        "stored": gallery.stored, "share": None if gallery.share is None else vars(gallery.share),
     }
     return json.dumps(values)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from meetmid.errors import StoreError
 
 CHUNK = 4 * 2**20
+TRIES = 20
 
 
 def write_new(path: Path, pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
@@ -31,8 +33,20 @@ def put(path: Path, content: bytes) -> None:
     """Replace a file in one step: readers see the old content or the new."""
     aside = path.with_name(path.name + ".new")
     write_new(aside, [content])
-    os.replace(aside, path)
+    move(aside, path)
     sync_folder(path.parent)
+
+
+def move(aside: Path, path: Path) -> None:
+    """Rename a file over another one, in one step; Windows refuses while somebody reads that, so it is tried for a second."""
+    for left in reversed(range(TRIES)):
+        try:
+            os.replace(aside, path)
+            return
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(1 / TRIES)
 
 
 def sync_folder(folder: Path) -> None:

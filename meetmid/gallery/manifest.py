@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from typing import Any, get_args
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, StoreError
 from meetmid.gallery import files
-from meetmid.gallery.vault import CIPHER, Vault
+from meetmid.gallery.vault import CIPHER, Vault, key_name
 from meetmid.templates.stored import Stored
 
 FORMAT = "meetmid-gallery-2"
@@ -42,17 +41,21 @@ class ShardRecord:
         """Entries that were not removed."""
         return self.entries - len(self.removed)
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of all its files."""
-        return sum(size for size, _ in self.files.values())
+
+@dataclass(frozen=True)
+class Share:
+    """The ``number``-th of ``count`` shares of a side, whose pictures ``side`` is a digest of."""
+
+    number: int
+    count: int
+    side: str
 
 
 @dataclass(frozen=True)
 class Manifest:
     """The state of a store. ``matcher``, ``config``, ``lr_shape`` as in :class:`meetmid.Gallery`; ``pattern`` (S, N, D) of
     every picture's templates, which are ``stored`` as so exact; whether ``crops`` are kept; ``salt`` of an encrypted store,
-    else empty; ``next`` shard number; ``job``, what a pending enrolment enrols."""
+    else empty; ``next`` shard number; ``job``, what a pending enrolment enrols; ``share``, which one of a side."""
 
     matcher: str
     config: MatchConfig
@@ -64,6 +67,7 @@ class Manifest:
     next: int = 1
     shards: tuple[ShardRecord, ...] = ()
     job: str = ""
+    share: Share | None = None
 
     def with_shard(self, shard: ShardRecord) -> Manifest:
         """This and one more shard."""
@@ -74,7 +78,7 @@ class Manifest:
         body = {
             "matcher": self.matcher, "config": self.config.to_dict(), "lr_shape": self.lr_shape, "pattern": self.pattern,
             "stored": self.stored, "crops": self.crops, "next": self.next, "job": self.job,
-            "shards": [vars(shard) for shard in self.shards],
+            "shards": [vars(shard) for shard in self.shards], "share": None if self.share is None else vars(self.share),
         }
         text = json.dumps(body, separators=(",", ":"))
         if vault is not None:
@@ -84,8 +88,11 @@ class Manifest:
         files.put(folder / name, json.dumps(whole, indent=1).encode())
 
     @classmethod
-    def read(cls, folder: Path, key: Any = None, name: str = COMMITTED) -> tuple[Manifest, Vault | None]:
-        """The manifest of a store and its vault. Raises StoreError, or FileNotFoundError where there is none."""
+    def read(
+        cls, folder: Path, key: Any = None, name: str = COMMITTED, *, strict: bool = True
+    ) -> tuple[Manifest, Vault | None]:
+        """The manifest of a store and its vault. Raises StoreError, also for a key that nothing is encrypted with (unless not
+        ``strict``), or FileNotFoundError where there is no manifest."""
         try:
             whole = json.loads((folder / name).read_text(encoding="utf-8"))
             if whole.get("format") != FORMAT:
@@ -96,8 +103,15 @@ class Manifest:
             salt, text = bytes.fromhex(whole["salt"]), whole["body"]
             vault = Vault.of(key, salt) if whole["cipher"] else None
             if vault is not None:
-                text = vault.open(base64.b64decode(text), "manifest").decode()
-            elif key is not None:
+                sealed = base64.b64decode(text)
+                try:
+                    text = vault.open(sealed, "manifest").decode()
+                except StoreError as error:  # its bytes are as they were written, by their digest
+                    raise StoreError(
+                        f"{folder}: the gallery is encrypted with another key than that of {key_name(key)}; give its own "
+                        f"(meetmid gallery rekey changes it)"
+                    ) from error
+            elif key is not None and strict:
                 raise StoreError(f"{folder}: a key was given, but the gallery is not encrypted")
             body = json.loads(text)
             return cls._of(body, salt), vault
@@ -119,19 +133,30 @@ class Manifest:
         scales, slots, length = body["pattern"]
         if body["stored"] not in get_args(Stored):
             raise ValueError(f"stored as {body['stored']!r}")
+        share = body.get("share")  # galleries of before have none
         return cls(
             body["matcher"], MatchConfig.from_dict(body["config"]), (height, width), (scales, slots, length), body["stored"],
             bool(body["crops"]), salt, int(body["next"]), shards, body["job"],
+            None if share is None else Share(int(share["number"]), int(share["count"]), str(share["side"])),
         )
 
 
-def sweep(folder: Path, *kept: Manifest) -> None:
-    """Remove the files of shards that no manifest names: what a killed writer left, and what was compacted away."""
-    named = {file for manifest in kept for shard in manifest.shards for file in shard.files}
+def sweep(folder: Path, *kept: Manifest) -> bool:
+    """Remove the files of shards that no manifest names: what a killed writer left, and what was compacted away. False where
+    some stay: Windows keeps what a reader has mapped, and the next writer sweeps again."""
+    named, swept = {file for manifest in kept for shard in manifest.shards for file in shard.files}, True
     for file in folder.iterdir():
         if (_SHARD_FILE.fullmatch(file.name) and file.name not in named) or file.name.endswith(".json.new"):
-            with suppress(OSError):  # Windows keeps what a reader has mapped; the next writer sweeps again
+            try:
                 file.unlink()
+            except OSError:
+                swept = False
+    return swept
+
+
+def free_number(folder: Path) -> int:
+    """A shard number beyond those of all files there, whichever manifest names them."""
+    return 1 + max((int(file.name[6:12]) for file in folder.iterdir() if _SHARD_FILE.fullmatch(file.name)), default=0)
 
 
 def is_store(folder: Path) -> bool:

@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from meetmid.gallery.crops import CropStore
 from meetmid.gallery.manifest import Manifest, ShardRecord
 from meetmid.gallery.vault import Vault
 from meetmid.templates.pool import TemplatePool
-from meetmid.templates.stored import Shard, encoded
+from meetmid.templates.stored import Shard, as_stored
 
 SHARD = 64 * 2**20
-"""Bytes of float32 templates in one shard, unless a single entry has more."""
+"""Bytes of float32 templates and of crops in one shard, unless a single entry has more."""
 
 PIECE = 4 * 2**20
 
@@ -95,39 +96,34 @@ def write_shard(
     return ShardRecord(manifest.next, len(entries.ids), pictures, dropped, written)
 
 
+def open_entries(folder: Path, vault: Vault | None, record: ShardRecord) -> ShardEntries:
+    """The entries of one shard, for its writer, without their templates and crops. Raises StoreError."""
+    try:
+        with _reading(folder, record):
+            return _entries(folder, vault, record, verify=False)[0]
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder}: the gallery is damaged, {error.filename} is missing; enroll again") from error
+
+
 def open_shard(folder: Path, manifest: Manifest, vault: Vault | None, record: ShardRecord, *, verify: bool) -> Opened:
     """Map the files of one shard (or decrypt them into memory). Raises StoreError for damage, FileNotFoundError where a writer
     has compacted it away."""
 
-    def content(kind: str) -> Any:
-        """The bytes of a sealed file, the path of any other."""
-        name = f"shard-{record.number:06d}-{kind}" + (".aes" if vault else "")
-        size, digest = record.files[name]
-        path = folder / name
-        if path.stat().st_size != size or (verify and files.sha256(path) != digest):
-            raise StoreError(f"{path}: the gallery is damaged, this file is not what was written; enroll again or restore it")
-        return path if vault is None else vault.open(path.read_bytes(), name)
-
     def array(kind: str) -> NDArray[Any]:
-        found = content(kind)
+        found = _content(folder, vault, record, kind, verify=verify)
         loaded: NDArray[Any] = np.load(found, "r") if vault is None else np.load(io.BytesIO(found), allow_pickle=False)
         return loaded
 
-    try:
-        text = content("entries.json")
-        told = json.loads(text.read_text(encoding="utf-8") if vault is None else text)
-        names = ShardEntries(*(tuple(told[key]) for key in ("ids", "status", "sources", "pictures")))
+    with _reading(folder, record):
+        names, told = _entries(folder, vault, record, verify=verify)
         steps = array("steps.npy") if manifest.stored == "int8" else None
         rows, weights, crops = array("templates.npy"), array("weights.npy"), None
         if manifest.crops:
-            codes, lengths = content("crops.bin"), np.array(told["crop_lengths"], np.int64)
+            codes = _content(folder, vault, record, "crops.bin", verify=verify)
+            lengths = np.array(told["crop_lengths"], np.int64)
             empty = not lengths.sum()  # an empty file cannot be mapped
             data = np.frombuffer(b"" if empty else codes, np.uint8) if vault or empty else np.memmap(codes, np.uint8, "r")
             crops = CropStore.unpack(data, lengths)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise StoreError(f"{folder}: shard {record.number} is damaged ({type(error).__name__}: {error})") from error
     pictures = {len(rows), len(weights), sum(names.pictures), record.pictures, len(weights if crops is None else crops)}
     entries = {len(names.ids), len(names.status), len(names.sources), len(names.pictures), record.entries}
     if len(pictures) > 1 or len(entries) > 1 or rows.shape[1:] != manifest.pattern:
@@ -135,16 +131,43 @@ def open_shard(folder: Path, manifest: Manifest, vault: Vault | None, record: Sh
     return Opened(names, Shard(rows, steps), weights, crops)
 
 
+@contextmanager
+def _reading(folder: Path, record: ShardRecord) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise StoreError(f"{folder}: shard {record.number} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _content(folder: Path, vault: Vault | None, record: ShardRecord, kind: str, *, verify: bool) -> Any:
+    """The bytes of a sealed file, the path of any other."""
+    name = f"shard-{record.number:06d}-{kind}" + (".aes" if vault else "")
+    size, digest = record.files[name]
+    path = folder / name
+    if path.stat().st_size != size or (verify and files.sha256(path) != digest):
+        raise StoreError(f"{path}: the gallery is damaged, this file is not what was written; enroll again or restore it")
+    return path if vault is None else vault.open(path.read_bytes(), name)
+
+
+def _entries(
+    folder: Path, vault: Vault | None, record: ShardRecord, *, verify: bool
+) -> tuple[ShardEntries, dict[str, Any]]:
+    text = _content(folder, vault, record, "entries.json", verify=verify)
+    told = json.loads(text.read_text(encoding="utf-8") if vault is None else text)
+    return ShardEntries(*(tuple(told[key]) for key in ("ids", "status", "sources", "pictures"))), told
+
+
 def _templates(manifest: Manifest, pool: TemplatePool, steps: NDArray[np.float32] | None) -> Iterator[bytes | memoryview]:
     shape = (len(pool.weights), *manifest.pattern)
     yield _header(np.dtype(manifest.stored), shape)
-    each = max(1, PIECE // max(1, 4 * int(np.prod(manifest.pattern))))
+    each, templates = max(1, PIECE // max(1, 4 * int(np.prod(manifest.pattern)))), as_stored(pool.templates)
     for start in range(0, len(pool.weights), each):
         stop = min(start + each, len(pool.weights))
-        rows = np.stack([np.asarray(pool.templates[k], np.float32) for k in range(start, stop)])
-        coded, its = encoded(rows, manifest.stored)
-        if not np.isfinite(coded[np.asarray(pool.weights[start:stop]) > 0]).all():
-            raise StoreError(f"templates beyond the range of {manifest.stored}: store them as float32")
+        coded, its = templates.coded(start, stop, manifest.stored)
+        if not np.isfinite((coded if its is None else its)[np.asarray(pool.weights[start:stop]) > 0]).all():
+            raise StoreError(f"templates are not finite, or beyond the range of {manifest.stored}: store them as float32")
         if steps is not None:
             steps[start:stop] = its
         yield np.ascontiguousarray(coded).data.cast("B") if coded.size else b""

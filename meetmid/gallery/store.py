@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from meetmid.errors import InputError, StoreError
 from meetmid.gallery.contents import Contents, read
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayout
-from meetmid.gallery.manifest import COMMITTED, PENDING, Manifest
+from meetmid.gallery.manifest import COMMITTED, PENDING, Manifest, Share
 from meetmid.gallery.shards import ShardEntries
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.templates.pool import TemplatePool
@@ -34,7 +35,8 @@ class Gallery:
     ``ids`` and ``status`` one per entry; ``pool`` the uncentred templates, of which ``dropped`` were zero or not finite and
     take no part; ``matcher`` the sha256 of the network and ``config`` the configuration they were made with; ``lr_shape``
     (height, width) the probe working size they are matched to; ``sources`` digests of the entries' pictures, where they were
-    enrolled into a file; ``stored``, how exactly the file they came from keeps templates. Biometric templates are sensitive:
+    enrolled into a file; ``stored``, how exactly the file they came from keeps templates; ``share``, which part of a side they
+    are. Biometric templates are sensitive:
     saved galleries are readable by their owner only.
     """
 
@@ -48,6 +50,7 @@ class Gallery:
     dropped: int = 0
     sources: tuple[str, ...] = field(default=(), repr=False)
     stored: Stored = "float32"
+    share: Share | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -64,6 +67,16 @@ class Gallery:
         own = slice(index, index + 1)
         alone = replace(self, ids=self.ids[own], status=self.status[own], sources=self.sources[own], crops=crops)
         return replace(alone, pool=_room(np.array([0, stop - start], np.int64)))
+
+    def part(self, start: int, stop: int) -> Gallery:
+        """Entries start .. stop; unusable templates are told of the whole only."""
+        if (start, stop) == (0, len(self)):
+            return self
+        own = self.contents().part(start, stop)
+        return replace(
+            self, ids=own.entries.ids, status=own.entries.status, sources=own.entries.sources, pool=own.pool, crops=own.crops,
+            dropped=own.dropped, share=None,
+        )
 
     def emptied(self) -> Gallery:
         """The same portraits without their templates."""
@@ -99,20 +112,23 @@ class Gallery:
         """The manifest of a store of this configuration that holds nothing yet."""
         if stored not in get_args(Stored):
             raise StoreError(f"stored expects one of {', '.join(get_args(Stored))}, got {stored!r}")
-        return Manifest(self.matcher, self.config, self.lr_shape, self.pattern, stored, self.crops is not None, job=job)
+        kept = self.crops is not None
+        return Manifest(self.matcher, self.config, self.lr_shape, self.pattern, stored, kept, job=job, share=self.share)
 
     def save(
-        self, path: str | os.PathLike[str], *, stored: Stored = "float32", key: str | os.PathLike[str] | None = None
+        self, path: str | os.PathLike[str], *, stored: Stored | None = None, key: str | os.PathLike[str] | None = None
     ) -> None:
         """Write a directory of shards and a manifest (JSON and .npy arrays, no pickle; mode 0700 / 0600), or replace the
         gallery there in one step.
 
         ``stored`` keeps the templates as ``"float32"`` bit for bit, as ``"float16"``, or as ``"int8"`` with a step per template
-        (at most half a 127th of its largest component off in each; a quarter of the bytes). ``key`` names a file with 32 bytes
-        or 64 hexadecimal digits that encrypts everything but the number and sizes of files (AES-256-GCM); default that of
-        ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises StoreError.
+        (at most half a 127th of its largest component off in each; a quarter of the bytes); default as the gallery is
+        ``stored`` (a merged one as its least exact part), bit for bit; int8 steps that went through an exported file to a
+        rounding. ``key`` names a file with 32 bytes or 64 hexadecimal digits that encrypts everything but the number and sizes
+        of files (AES-256-GCM); default that of ``MEETMID_KEY_FILE`` or ``MEETMID_KEY``, else nothing is encrypted. Raises
+        StoreError.
         """
-        with GalleryWriter.begin(path, self.manifest(stored, job=secrets.token_hex(16)), key) as writer:
+        with GalleryWriter.begin(path, self.manifest(stored or self.stored, job=secrets.token_hex(16)), key) as writer:
             writer.append(self)
             writer.finish()
 
@@ -141,15 +157,18 @@ class Gallery:
             return GalleryWriter.open(root, key)
         if mode != "r":
             raise StoreError(f"mode expects 'r' or 'a', got {mode!r}")
+        if not (root / COMMITTED).exists():
+            if (root / PENDING).exists():
+                raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
+            got = "a folder that holds none" if root.is_dir() else "a file" if root.exists() else "nothing of that name"
+            raise StoreError(f"{root}: expected an enrolled gallery, got {got}")
         for _ in range(ATTEMPTS):
             try:
                 manifest, vault = Manifest.read(root, key)
                 return cls._of(manifest, read(root, manifest, vault, verify=verify))
-            except FileNotFoundError as error:  # compacted away since the manifest was read, or not there at all
+            except FileNotFoundError as error:  # compacted away since the manifest was read
                 missing = error
-        if (root / PENDING).exists() and not (root / COMMITTED).exists():
-            raise StoreError(f"{root}: its enrolment has not ended; the same command continues it")
-        raise StoreError(f"{root}: expected an enrolled gallery, got {type(missing).__name__}: {missing}") from missing
+        raise StoreError(f"{root}: the gallery is damaged, {missing.filename} is missing; enroll again") from missing
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write the gallery to one ``.npz``, ``.safetensors`` or ``.parquet`` file (:mod:`meetmid.gallery.exchange`)."""
@@ -168,12 +187,14 @@ class Gallery:
     def merged(cls, parts: Sequence[Gallery], ids: Sequence[str] | None = None) -> Gallery:
         """One gallery of parts that were enrolled with one matcher and configuration, say by several processes
         (``Matcher.enroll(..., part=(k, n))``); in the order of ``ids``, default that of the parts. Templates in files stay
-        there until it is saved. Raises StoreError for parts that do not fit, InputError for missing, strange or doubled ids."""
+        there until it is saved. Raises StoreError for parts that do not fit, InputError for missing, strange or doubled ids or
+        shares."""
         if not parts:
             raise InputError("merged expects at least one gallery, got none")
         first = parts[0]
         for part in parts[1:]:
             part.check(first.matcher, first.config, first.lr_shape)
+        _check_shares([part.share for part in parts if part.share is not None])
         whole = Contents.joined([part.contents() for part in parts])
         names = whole.entries.ids
         place = {name: k for k, name in enumerate(names)}
@@ -187,7 +208,7 @@ class Gallery:
         entries = whole.entries
         return replace(
             first, ids=entries.ids, status=entries.status, sources=entries.sources, pool=whole.pool, crops=whole.crops,
-            dropped=whole.dropped, stored=_coarsest(parts),
+            dropped=whole.dropped, stored=_coarsest(parts), share=None,
         )
 
     @classmethod
@@ -195,12 +216,28 @@ class Gallery:
         entries = contents.entries
         return cls(
             entries.ids, entries.status, manifest.config, manifest.matcher, manifest.lr_shape, contents.pool, contents.crops,
-            contents.dropped, entries.sources, manifest.stored,
+            contents.dropped, entries.sources, manifest.stored, manifest.share,
         )
 
 
 def _coarsest(parts: Sequence[Gallery]) -> Stored:
     return max((part.stored for part in parts), key=get_args(Stored).index)
+
+
+def _check_shares(shares: Sequence[Share]) -> None:
+    counts = sorted({share.count for share in shares})
+    if len(counts) > 1:
+        raise InputError(f"merged expects shares of one enrolment, got some of {' and some of '.join(map(str, counts))}")
+    given = Counter(share.number for share in shares)
+    problems = [f"share {k} of {counts[0]} is there {n} times" for k, n in sorted(given.items()) if n > 1]
+    problems += [f"share {k} of {counts[0]} is missing" for k in range(1, counts[0] + 1 if counts else 1) if k not in given]
+    if problems:
+        raise InputError(f"merged expects every share of an enrolment once: {', '.join(problems)}")
+    if len({share.side for share in shares}) > 1:
+        raise InputError(
+            "merged expects shares of one enrolment, got shares of different sets of pictures (some were added, taken away or "
+            "changed, or could be read in one place only), so that one may be in no share; enroll them from the same pictures"
+        )
 
 
 def _room(first: NDArray[np.int64]) -> TemplatePool:

@@ -27,15 +27,18 @@ class Vault:
         """The vault of a store of this salt; ``key`` as in :func:`find_key`, which must find one. Raises StoreError."""
         master = find_key(key)
         if master is None:
-            raise StoreError("the gallery is encrypted: give key=FILE, or set MEETMID_KEY_FILE or MEETMID_KEY")
+            raise StoreError("the gallery is encrypted: give key=FILE (--key FILE), or set MEETMID_KEY_FILE or MEETMID_KEY")
         hkdf, hashes = optional("cryptography.hazmat.primitives.kdf.hkdf"), optional("cryptography.hazmat.primitives.hashes")
         derived = hkdf.HKDF(hashes.SHA256(), KEY_BYTES, salt, b"meetmid gallery")
         return cls(bytes(derived.derive(master)))
 
     def seal(self, data: bytes, name: str) -> bytes:
-        """A random nonce and the ciphertext, which opens under the same ``name`` only."""
+        """A random nonce and the ciphertext, which opens under the same ``name`` only. Raises StoreError for 2 GiB or more."""
         nonce = os.urandom(NONCE)
-        return nonce + bytes(self._cipher().encrypt(nonce, data, name.encode()))
+        try:
+            return nonce + bytes(self._cipher().encrypt(nonce, data, name.encode()))
+        except OverflowError as error:
+            raise StoreError(f"{name}: an entry of 2 GiB or more cannot be encrypted; give it fewer pictures") from error
 
     def open(self, data: bytes, name: str) -> bytes:
         """The inverse of :meth:`seal`; raises StoreError for a wrong key or changed data."""
@@ -60,6 +63,14 @@ def find_key(key: str | os.PathLike[str] | None) -> bytes | None:
         return _decoded(Path(named).read_bytes(), f"key file {named}")
     except OSError as error:
         raise StoreError(f"key file {named} cannot be read: {error}") from error
+
+
+def key_name(key: str | os.PathLike[str] | None) -> str:
+    """Where :func:`find_key` looks."""
+    if key is not None:
+        return f"key file {os.fspath(key)}"
+    named = os.environ.get("MEETMID_KEY_FILE")
+    return f"key file {named} (MEETMID_KEY_FILE)" if named else "MEETMID_KEY"
 
 
 def _decoded(content: bytes, what: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.errors import InputError
 from meetmid.scores import kernels
 from meetmid.templates.pool import TemplatePool, allocate
 from meetmid.templates.stored import StoredTemplates, part_of
@@ -21,8 +22,14 @@ BLOCK = 64 * 2**20
 _NONE = np.zeros((0, 1), np.float32)
 
 
-class NotFiniteError(ValueError):
+class NotFiniteError(InputError):
     """A row that takes part is not finite."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a template of weight above 0 is not finite, or a similarity is beyond float32: expected finite "
+            "templates; enroll or lift again, or give that template weight 0"
+        )
 
 
 @dataclass(frozen=True)

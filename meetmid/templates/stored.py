@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -27,6 +28,14 @@ class Shard:
         rows = np.asarray(_taken(self.rows, index), np.float32)
         return rows if self.steps is None else rows * _taken(self.steps[..., None], index)
 
+    def coded(self, start: int, stop: int, stored: Stored) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """Pictures start .. stop as :func:`encoded` gives them; bit for bit what lies here where it is ``stored`` so."""
+        rows, steps = self.rows[start:stop], None if self.steps is None else self.steps[start:stop]
+        if rows.dtype == stored:
+            return rows, steps
+        exact = np.asarray(rows, np.float32)
+        return encoded(exact if steps is None else exact * steps[..., None], stored)
+
     def at_scale(self, scale: int) -> Shard:
         """One scale of every picture."""
         one = slice(scale, scale + 1)
@@ -47,7 +56,7 @@ class StoredTemplates:
         """All pictures of one shard."""
         return cls((shard,), np.array([[0, 0, len(shard.rows)]], np.int64), pattern)
 
-    @property
+    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """(K + 1,) the pictures of span k are starts[k] .. starts[k + 1]."""
         return np.concatenate([[0], np.cumsum(self.spans[:, 2] - self.spans[:, 1])]).astype(np.int64)
@@ -58,7 +67,7 @@ class StoredTemplates:
         return (len(self), *self.pattern)
 
     def __len__(self) -> int:
-        return int((self.spans[:, 2] - self.spans[:, 1]).sum())
+        return int(self.starts[-1])
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         return (self[k] for k in range(len(self)))
@@ -85,6 +94,22 @@ class StoredTemplates:
         spans = np.column_stack([self.spans[:, 0], self.spans[:, 1] + cut[:, 0], self.spans[:, 1] + cut[:, 1]])
         return StoredTemplates(self.shards, spans[spans[:, 1] < spans[:, 2]], self.pattern)
 
+    def picked(self, pictures: NDArray[np.int64]) -> StoredTemplates:
+        """Pictures at these positions, none copied."""
+        span = np.searchsorted(self.starts, pictures, "right") - 1
+        shard, local = self.spans[span, 0], pictures - self.starts[span] + self.spans[span, 1]
+        begins = np.flatnonzero(np.append(True, (np.diff(shard) != 0) | (np.diff(local) != 1))[: len(pictures)])
+        ends = np.append(begins[1:], len(pictures))[: len(begins)]
+        return StoredTemplates(
+            self.shards, np.column_stack([shard[begins], local[begins], local[ends - 1] + 1]), self.pattern
+        )
+
+    def coded(self, start: int, stop: int, stored: Stored) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
+        """Pictures start .. stop as :meth:`Shard.coded`."""
+        parts = [self.shards[k].coded(a, b, stored) for k, a, b in self.part(start, stop).spans.tolist()]
+        rows = np.concatenate([part[0] for part in parts])
+        return rows, np.concatenate([steps for _, steps in parts if steps is not None]) if stored == "int8" else None
+
     def at_scale(self, scale: int) -> StoredTemplates:
         """One scale of every picture."""
         return StoredTemplates(tuple(shard.at_scale(scale) for shard in self.shards), self.spans, (1, *self.pattern[1:]))
@@ -94,7 +119,7 @@ class StoredTemplates:
         each = self.pattern[0] * self.pattern[1]
         if not len(index):
             return np.empty((0, self.pattern[2]), np.float32)
-        span = np.searchsorted(self.starts * each, index, "right") - 1
+        span = np.searchsorted(self.starts, index // each, "right") - 1
         local = index - (self.starts[span] - self.spans[span, 1]) * each
         cuts = [0, *(np.flatnonzero(np.diff(span)) + 1).tolist(), len(index)]
         parts = [self.shards[int(self.spans[span[a], 0])].take(local[a:b]) for a, b in pairwise(cuts)]
@@ -122,6 +147,14 @@ def concatenated(pattern: tuple[int, int, int], parts: Sequence[StoredTemplates]
         spans.append(part.spans + np.array([len(shards), 0, 0]))
         shards += part.shards
     return StoredTemplates(tuple(shards), np.concatenate(spans), pattern)
+
+
+def as_stored(templates: Templates) -> StoredTemplates:
+    """The same templates, none copied; those of one array are one shard."""
+    if isinstance(templates, StoredTemplates):
+        return templates
+    scales, slots, length = templates.shape[1:]
+    return StoredTemplates.of(Shard(templates), (scales, slots, length))
 
 
 def part_of(templates: Templates, start: int, stop: int) -> Templates:

@@ -20,11 +20,12 @@ from portraits import gallery, versions
 
 from meetmid.gallery.manifest import Manifest
 from meetmid.gallery.store import Gallery
+from meetmid.gallery.writer import GalleryWriter
 
 
 def change(path: Path, held: dict[str, int], rng: random.Random, tell) -> dict[str, int]:
     """One random change; returns what the gallery then holds."""
-    kind = rng.choice(["append", "append", "remove", "replace", "compact", "save"])
+    kind = rng.choice(["append", "append", "remove", "replace", "compact", "save", "extend"])
     names = list(held)
     some = rng.sample(names, min(len(names), rng.randint(1, 3)))
     if kind == "remove":
@@ -32,7 +33,7 @@ def change(path: Path, held: dict[str, int], rng: random.Random, tell) -> dict[s
     elif kind == "replace":
         new = {name: rng.randrange(10**6) for name in some}
         after = {name: version for name, version in held.items() if name not in some} | new
-    elif kind == "append":
+    elif kind in ("append", "extend"):
         new = {f"n{rng.randrange(10**9)}": rng.randrange(10**6) for _ in range(rng.randint(1, 3))}
         after = {**held, **new}
     elif kind == "save":
@@ -42,6 +43,13 @@ def change(path: Path, held: dict[str, int], rng: random.Random, tell) -> dict[s
     tell(after)
     if kind == "save":
         gallery(after).save(path)
+        return after
+    if kind == "extend":
+        empty = gallery({})
+        with GalleryWriter.extend(path, empty, new, str(rng.random()), replaces=False) as writer:
+            for name, version in new.items():
+                writer.append(gallery({name: version}))
+            writer.finish()
         return after
     with Gallery.open(path, "a") as writer:
         if kind == "remove":
@@ -95,6 +103,7 @@ def main() -> None:
         outcomes["after" if matching[-1] else "before"] += 1
         held = states[finished + matching[-1]]
     with Gallery.open(path, "a") as writer:
+        writer.compact()  # a change gives up an addition that was under way
         named = {name for shard in writer.manifest.shards for name in shard.files}
     left = {file.name for file in path.iterdir()} - named
     if left != {"manifest.json", "lock"} or not isinstance(Manifest.read(path)[0], Manifest):

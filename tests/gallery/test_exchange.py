@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from portraits import gallery, versions
 
+from meetmid.config import preset
 from meetmid.errors import StoreError
 from meetmid.gallery import exchange
 from meetmid.gallery.store import Gallery
+from meetmid.templates.pool import TemplatePool
 
 KINDS = (".npz", ".safetensors", ".parquet")
 HELD = {"a": 1, "b": 3, "c": 2, "ä/ü": 5}
@@ -70,6 +72,51 @@ def test_reordered_rows_are_refused(tmp_path):
     parquet.write_table(table.sort_by("id"), tmp_path / "g.parquet")
     with pytest.raises(StoreError, match="reordered"):
         Gallery.load(tmp_path / "g.parquet")
+
+
+@pytest.mark.parametrize("stored", ["float16", "int8"])
+def test_how_templates_are_stored_is_kept(file, tmp_path, stored):
+    gallery(HELD).save(tmp_path / "g", stored=stored)
+    wanted = Gallery.open(tmp_path / "g")
+    wanted.export(file)
+    found = Gallery.load(file)
+    assert found.stored == stored
+    assert versions(found) == versions(wanted)
+    found.save(tmp_path / "h")
+    again = Gallery.open(tmp_path / "h")
+    assert again.stored == stored
+    assert np.allclose(again.pool.templates, wanted.pool.templates, rtol=2e-7, atol=0)
+
+
+def _changed(**changes):
+    pool = gallery(HELD).pool
+    return gallery(HELD, pool=TemplatePool(**{**vars(pool), **changes}))
+
+
+@pytest.mark.parametrize(("made", "match"), [
+    (lambda: _changed(templates=np.full((5, 1, 1, 8), np.nan, np.float32)), "not finite"),
+    (lambda: _changed(templates=np.full((5, 1, 1, 8), np.inf, np.float32)), "not finite"),
+    (lambda: _changed(weights=np.full((5, 1, 1), np.nan, np.float32)), "weights are"),
+    (lambda: _changed(weights=np.full((5, 1, 1), -1, np.float32)), "weights are"),
+    (lambda: _changed(first=np.array([0, 1, 1, 5, 5])), None),
+    (lambda: _changed(first=np.array([0, 2, 1, 3, 5])), "differ"),
+    (lambda: gallery(HELD, sources=("one", "two")), "differ"),
+    (lambda: gallery(HELD, ids=("a", "a", "b", "c")), "twice"),
+    (lambda: gallery(HELD, config=preset("fast")), "its configuration makes"),
+], ids=range(9))
+def test_what_no_enrolment_gives_is_refused(tmp_path, made, match):
+    made().export(tmp_path / "g.npz")
+    if match is None:
+        assert len(Gallery.load(tmp_path / "g.npz")) == 4
+    else:
+        with pytest.raises(StoreError, match=match):
+            Gallery.load(tmp_path / "g.npz")
+
+
+def test_templates_that_take_no_part_may_be_anything(tmp_path):
+    made = _changed(templates=np.full((5, 1, 1, 8), np.nan, np.float32), weights=np.zeros((5, 1, 1), np.float32))
+    made.export(tmp_path / "g.npz")
+    assert len(Gallery.load(tmp_path / "g.npz")) == 4
 
 
 def test_damaged_and_strange_files_are_refused(file, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from portraits import gallery, versions
 
+from meetmid.cli import main
 from meetmid.errors import StoreError
 from meetmid.gallery import vault
 from meetmid.gallery.store import Gallery
@@ -76,6 +77,70 @@ def test_wrong_and_missing_keys(tmp_path, key):
     assert Gallery.open(tmp_path / "open", key=key).ids == tuple(FIRST)
 
 
+def test_the_key_is_changed(tmp_path, key, monkeypatch):
+    path, other, strange = tmp_path / "g", tmp_path / "other", tmp_path / "strange"
+    other.write_text(os.urandom(32).hex())
+    strange.write_text(os.urandom(32).hex())
+    monkeypatch.setattr("meetmid.gallery.writer.SHARD", 100)
+    gallery(FIRST).save(path, key=key, stored="int8")
+    wanted = versions(Gallery.open(path, key=key))
+    with Gallery.open(path, "a", key=key) as writer:
+        writer.remove(["a"])
+        assert writer.rekey(other)
+        wanted.pop("a")
+        writer.append(gallery({"e": 6}))
+    found = Gallery.open(path, key=other)
+    assert found.stored == "int8"
+    assert versions(found.part(0, 3)) == wanted
+    assert found.ids == ("b", "c", "d", "e")
+    with pytest.raises(StoreError, match=f"another key than that of key file {key}"):
+        Gallery.open(path, key=key)
+    assert main(["gallery", "rekey", str(path), "--key", str(strange), "--new-key", str(key)]) == 2
+    assert main(["gallery", "rekey", str(path), "--key", str(other), "--new-key", str(tmp_path / "nowhere")]) == 2
+    assert main(["gallery", "rekey", str(path), "--key", str(other)]) == 2
+    assert main(["gallery", "info", str(path), "--key", str(other), "--new-key", str(key)]) == 2
+    assert Gallery.open(path, key=other).ids == ("b", "c", "d", "e")
+    assert main(["gallery", "rekey", str(path), "--key", str(other), "--new-key", str(key)]) == 0
+    assert versions(Gallery.open(path, key=key)) == versions(found)
+    gallery(FIRST).save(tmp_path / "open")
+    assert main(["gallery", "rekey", str(tmp_path / "open"), "--new-key", str(key)]) == 0
+    assert versions(Gallery.open(tmp_path / "open", key=key)) == versions(gallery(FIRST))
+    assert b"plain" not in everything(tmp_path / "open")
+
+
+def test_a_change_of_key_that_fails_changes_nothing(tmp_path, key, monkeypatch):
+    path, other = tmp_path / "g", tmp_path / "other"
+    other.write_text(os.urandom(32).hex())
+    gallery(FIRST).save(path, key=key)
+    before = sorted(os.listdir(path))
+    with Gallery.open(path, "a", key=key) as writer:
+        monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(StoreError, match="no space left"):
+            writer.rekey(other)
+        monkeypatch.undo()
+        writer.append(gallery({"e": 5}))
+        writer.compact()
+    assert versions(Gallery.open(path, key=key)) == versions(gallery(FIRST | {"e": 5}))
+    assert len(os.listdir(path)) == len(before)
+
+
+def test_wrong_keys_are_told_from_missing_ones(tmp_path, key, monkeypatch):
+    path, other = tmp_path / "g", tmp_path / "other"
+    other.write_text(os.urandom(32).hex())
+    gallery(FIRST).save(path, key=key)
+    for change in (lambda: Gallery.open(path, key=other), lambda: gallery(FIRST).save(path, key=other),
+                   lambda: Gallery.open(path, "a", key=other)):
+        with pytest.raises(StoreError, match=f"another key than that of key file {other};"):
+            change()
+    monkeypatch.setenv("MEETMID_KEY_FILE", str(other))
+    with pytest.raises(StoreError, match=r"key file .*other \(MEETMID_KEY_FILE\)"):
+        gallery(FIRST).save(path)
+    monkeypatch.delenv("MEETMID_KEY_FILE")
+    monkeypatch.setenv("MEETMID_KEY", "0" * 64)
+    with pytest.raises(StoreError, match="than that of MEETMID_KEY;"):
+        Gallery.open(path)
+
+
 def test_files_cannot_be_exchanged_or_changed(tmp_path, key):
     gallery(FIRST).save(tmp_path / "g", key=key)
     salt = os.urandom(16)
@@ -87,6 +152,16 @@ def test_files_cannot_be_exchanged_or_changed(tmp_path, key):
     for opener, data, name in ((one, sealed, "second"), (two, sealed, "first"), (one, changed, "first"), (one, b"", "")):
         with pytest.raises(StoreError, match="cannot be decrypted"):
             opener.open(data, name)
+
+
+def test_what_is_too_long_to_encrypt_is_refused_in_words(key, monkeypatch):
+    class Short:
+        def encrypt(self, *_):
+            raise OverflowError("Data or associated data too long. Max 2**31 - 1 bytes")
+
+    monkeypatch.setattr(vault.Vault, "_cipher", lambda self: Short())
+    with pytest.raises(StoreError, match="2 GiB or more cannot be encrypted"):
+        vault.Vault.of(key, b"salt").seal(b"x", "first")
 
 
 def test_the_package_is_asked_for(tmp_path, key, monkeypatch):

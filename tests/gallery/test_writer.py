@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from portraits import gallery, versions
+from portraits import LENGTH, gallery, versions
 
+from meetmid.cli import main
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery import shards
 from meetmid.gallery.store import Gallery
@@ -92,6 +93,43 @@ def test_galleries_of_many_shards_read_like_one(path, monkeypatch):
         writer.remove([f"n{k}" for k in range(0, 60, 7)])
         writer.compact()
     holds(path, {name: version for name, version in many.items() if version % 7})
+
+
+def test_shards_are_bounded_by_their_crops_too(path, monkeypatch):
+    many = {f"n{k}": 3 * k + 1 for k in range(60)}
+    wanted, sizes = gallery(many), []
+    limit = 5 * (4 * LENGTH + len(wanted.crops.code(0)))
+    monkeypatch.setattr("meetmid.gallery.writer.SHARD", limit)
+    wanted.save(path)
+    holds(path, many)
+    for name in files(path):
+        if name.endswith("-templates.npy"):
+            pictures = len(np.load(path / name))
+            sizes.append(pictures * 4 * LENGTH + (path / name.replace("templates.npy", "crops.bin")).stat().st_size)
+    assert limit // 2 < max(sizes) <= limit
+    before = files(path)
+    with Gallery.open(path, "a") as writer:
+        writer.compact()
+    assert files(path) == before  # full shards stay
+
+
+def test_reordered_galleries_stay_in_whole_stretches(path):
+    wanted = gallery({f"n{k}": k for k in range(50)})
+    wanted.save(path)
+    stored = Gallery.open(path)
+    same = Gallery.merged([stored], stored.ids)
+    assert len(same.pool.templates.spans) == 1  # not one for every entry
+    assert len(same.crops._packed) == 1
+    names = [f"n{k}" for k in np.random.default_rng(0).permutation(50)]
+    gallery({"x": 1, "y": 2}).save(path.with_name("other"))
+    both = Gallery.merged([Gallery.merged([stored, Gallery.open(path.with_name("other"))]), gallery({"z": 5})])
+    assert len(both.crops._packed) == 3  # no file is read into memory
+    assert versions(both) == versions(wanted) | versions(gallery({"x": 1, "y": 2, "z": 5}))
+    for whole in (Gallery.merged([stored], names), Gallery.merged([wanted], names)):
+        assert list(whole.ids) == names
+        assert versions(whole) == versions(wanted)
+        whole.save(path.with_name("h"))
+        holds(path.with_name("h"), {name: int(name[1:]) for name in names})
 
 
 @pytest.mark.parametrize("options", [
@@ -231,8 +269,17 @@ def test_templates_stored_as(tmp_path, stored, worst):
     exact = np.asarray(both.pool.templates)
     largest = np.abs(exact).max(axis=-1, keepdims=True)
     assert (np.abs(np.asarray(found.pool.templates) - exact) <= worst * largest * (1 + 1e-6)).all()
-    found.save(tmp_path / "again", stored=stored)  # coding what was coded changes nothing further
-    assert np.allclose(Gallery.open(tmp_path / "again").pool.templates, found.pool.templates, rtol=2e-7, atol=0)
+    found.save(tmp_path / "again")  # as it was stored, bit for bit
+    again = Gallery.open(tmp_path / "again")
+    assert again.stored == stored
+    assert np.array_equal(again.pool.templates, found.pool.templates)
+    with Gallery.open(tmp_path / "again", "a") as writer:
+        writer.remove(["b"])
+        writer.append(found.part(1, 2))
+        writer.compact()
+    merged = Gallery.merged([Gallery.open(tmp_path / "again")], found.ids)
+    merged.save(tmp_path / "merged")
+    assert versions(Gallery.open(tmp_path / "merged")) == versions(found)
 
 
 def test_templates_beyond_float16_are_refused(tmp_path):
@@ -254,6 +301,53 @@ def test_an_interrupted_save_leaves_what_was_there(path, monkeypatch):
     gallery({"x": 1}).save(path)
     holds(path, {"x": 1})
     assert len(files(path)) == 6
+
+
+def test_a_manifest_that_is_being_read_is_replaced_a_little_later(path, monkeypatch):
+    replace, refusals = os.replace, [True] * 3
+
+    def windows(*names):
+        if refusals:
+            raise PermissionError(refusals.pop())
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", windows)
+    with Gallery.open(path, "a") as writer:
+        writer.append(gallery({"e": 5}))
+    assert not refusals
+    holds(path, {**FIRST, "e": 5})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(PermissionError))
+    with Gallery.open(path, "a") as writer, pytest.raises(StoreError, match="could not be written"):
+        writer.remove(["a"])
+    holds(path, {**FIRST, "e": 5})
+
+
+def test_what_was_not_erased_is_not_said_to_be(path, monkeypatch, capsys):
+    unlink = Path.unlink
+
+    def windows(file, *args, **options):
+        if file.name == "shard-000001-templates.npy":
+            raise PermissionError("in use")
+        unlink(file, *args, **options)
+
+    monkeypatch.setattr(Path, "unlink", windows)
+    assert main(["gallery", "remove", str(path), "a", "b"]) == 0
+    told = capsys.readouterr()
+    assert "removed 2 entries" in told.out
+    assert "erased their bytes" not in told.out
+    assert "a reader has old files open" in told.err
+    monkeypatch.undo()
+    assert main(["gallery", "remove", str(path), "c"]) == 0
+    assert "and erased their bytes" in capsys.readouterr().out
+    assert len([name for name in files(path) if name.endswith("templates.npy")]) == 1
+
+
+def test_what_is_no_gallery_is_called_so(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name, got in (("folder", "a folder that holds none"), ("file", "a file"), ("none", "nothing of that name")):
+        assert main(["gallery", "info", str(tmp_path / name)]) == 2
+        assert capsys.readouterr().err == f"meetmid: {tmp_path / name}: expected an enrolled gallery, got {got}\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked writers")
