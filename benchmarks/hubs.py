@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from machine import write_csv
 from people import captures, pictures, portraits
-from scipy.special import gammaln
 
 from meetmid import Matcher
 from meetmid.comparison import Run
+from meetmid.evaluation.selection import first_among
 from models import DRAWS
 
 AMONG = 130
@@ -36,15 +36,6 @@ SYSTEMS = {
     "both, disk alone, portrait twice (fast)": {"paths": DISK, "degraded_by": "probe", "portrait_weight": 2, "score_norm": "z"},
     "both, pshuf, portrait 4 times": {"paths": THREE, "degraded_by": "probe", "portrait_weight": 4, "score_norm": "z"},
 }
-
-
-def first_among(above: np.ndarray, others: int, drawn: int) -> np.ndarray:
-    """Chance that none of the ``above`` better ones is among ``drawn`` of ``others`` impostors."""
-    def choices(n: np.ndarray | int) -> np.ndarray:
-        return gammaln(np.asarray(n) + 1.0) - gammaln(np.asarray(n) - drawn + 1.0)
-
-    possible = others - above >= drawn
-    return np.where(possible, np.exp(choices(np.maximum(others - above, drawn)) - choices(others)), 0.0)
 
 
 def main() -> None:

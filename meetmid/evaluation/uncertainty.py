@@ -405,6 +405,25 @@ def _interval(value: float, draws: Values, level: float) -> Interval:
     return Interval(float(value), float(low), float(high), draws)
 
 
+def mean_interval(
+    values: ArrayLike, people: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """The interval of the mean of ``values`` (N,), such as paired differences, over their ``people`` (N,), who are drawn: plus
+    and minus Student's quantile times the draws' deviation, widened as in :func:`rate_interval`. Raises InputError for fewer
+    than two people."""
+    from scipy.stats import t
+
+    names, place = np.unique(np.asarray(people), return_inverse=True)
+    count = len(names)
+    if count < 2:
+        raise InputError(f"an interval over people expects at least 2 of them, got {count}")
+    weights = _drawn_people([np.arange(count)], count, draws, seed)
+    sums, sizes = np.bincount(place, np.asarray(values, np.float64)), np.bincount(place)
+    means = (weights @ sums) / (weights @ sizes)
+    reach = float(t.ppf((1 + level) / 2, count - 1) * np.sqrt(count / (count - 1)) * means[1:].std(ddof=1))
+    return Interval(float(means[0]), float(means[0]) - reach, float(means[0]) + reach, means[1:])
+
+
 def rate_interval(value: float, draws: Values, level: float, people: int) -> Interval:
     """The interval of a rate: its log odds plus and minus Student's quantile of ``people`` - 1 times the draws' deviation,
     which is widened by sqrt(n / (n - 1)), since a bootstrap of few people is too narrow (T. C. Hesterberg, "What teachers
