@@ -257,19 +257,26 @@ def _known(values: Any, owner: type, what: str) -> dict[str, Any]:
 
 _PAPER = MatchConfig(preset="paper", crop="box", identity=False, paths="len<=3", centering="vector")
 
-BALANCED_PATHS = (("disk",), ("gauss_noise",), ("persp",), ("motion",))
-"""Best first, by the quick measurement of benchmarks/balanced.py on the selection part of the development people."""
+PATHS = (
+    ("gauss_noise", "disk"), ("disk", "pshuf"), ("disk", "speckle"), ("disk", "gblur"), ("color", "motion"),
+    ("persp", "gauss_noise"), ("persp", "disk"), ("gauss_noise", "pshuf"), ("disk", "color"), ("gauss_noise", "motion"),
+    ("speckle", "persp"), ("shear", "disk"),
+)
+"""Best first, so that every beginning is the choice for fewer (benchmarks/selection.py, three matchers together)."""
+
+SHARP_FROM = 36
+"""Where degraded portraits begin to harm, in pixels of effective resolution (benchmarks/economy.py)."""
+
+_SHORT = MatchConfig(
+    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=PATHS, probe_rule="S_add", gallery_rule="T_add",
+    sharp_from=SHARP_FROM,
+)
 
 PRESETS: dict[str, MatchConfig] = {
     "plain": MatchConfig(preset="plain", scales=(), paths="none", centering="none"),
-    "fast": MatchConfig(
-        preset="fast", hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=BALANCED_PATHS[:2],
-        probe_rule="T_add", gallery_rule="T_add",
-    ),
-    "balanced": MatchConfig(
-        preset="balanced", hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=BALANCED_PATHS,
-        probe_rule="S_add", gallery_rule="T_add",
-    ),
+    "fast": replace(_SHORT, preset="fast", sigmas=(0.0,), paths=PATHS[:4]),
+    "balanced": replace(_SHORT, preset="balanced", paths=PATHS[:8]),
+    "accurate": replace(_SHORT, preset="accurate", paths=PATHS, flip=True),
     "paper": _PAPER,
     "paper-set": replace(_PAPER, preset="paper-set", centering="set"),
 }

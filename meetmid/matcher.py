@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
-from meetmid.config import MatchConfig, advised, configured, preset
+from meetmid.config import PRESETS, MatchConfig, advised, configured, preset
 from meetmid.enrolment import Add, enroll_into, shared
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
@@ -136,8 +137,8 @@ class Matcher:
     def reference(self) -> ReferenceMeans:
         """The reference means in use; raises ConfigError where there are none."""
         if self._reference is None:
-            portraits = self.card.path if self.card.partner is None else get_model(self.card.partner).path
-            path = self.card.reference_means() if self.gallery_network.network.card.path == portraits else None
+            own = self.gallery_network.network.card.path == _partner(self.card)
+            path = self.card.reference_means() if own else None
             if path is None:
                 raise ConfigError(
                     f"matcher {self.card.name!r} has no reference means for centering='reference': learn them once with "
@@ -257,8 +258,16 @@ class Matcher:
         stages = expected_seconds(self.comparison, p, g) if measure else None
         return make_plan(
             self.config, (self.network, self.gallery_network), self.hallucinator, p.count, g.count, stages,
-            enrolled=isinstance(gallery, Gallery),
+            enrolled=isinstance(gallery, Gallery), rank_1=self._measured(),
         )
+
+    def _measured(self) -> str:
+        """What the card says was measured of the preset, where nothing about it was changed."""
+        name, partner = self.config.preset, self.config.gallery_matcher
+        if name not in PRESETS or self.gallery_network.network.card.path != _partner(self.card):
+            return ""
+        own = configured(advised(name, self.card.presets), self.card.name, None, None, None, {"gallery_matcher": partner})
+        return str(self.card.facts.get("rank_1", {}).get(name, "")) if own.hash() == self.config.hash() else ""
 
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
         """The uncentred templates of every probe hypothesis (``pool``), for any number of matches or ways to fuse them."""
@@ -371,6 +380,11 @@ def match(
         preset, device=device, color=color, fusion=fusion, seed=seed, errors=errors, progress=progress, **options
     ) as matcher:
         return matcher.match(probe, gallery, faces=faces)
+
+
+def _partner(card: ModelCard) -> Path:
+    """The file of the network that the card means for portraits."""
+    return card.path if card.partner is None else get_model(card.partner).path
 
 
 def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from meetmid.config import MatchConfig
+from meetmid.errors import ConfigError
 from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.paths import format_path
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import scale_labels
+from meetmid.runtime.cards import ModelCard
 from meetmid.templates.extraction import TemplateNetwork
 
 
@@ -18,8 +21,9 @@ class Plan:
     ``probe_templates`` and ``gallery_templates`` network runs in all, ``super_resolutions`` generator runs,
     ``similarities`` compared; ``flops`` (2 x multiply-adds) or None where a card does not state its cost;
     ``gallery_bytes`` of enrolled templates; ``stages``, the seconds that each stage is expected to take on this machine, as
-    :class:`meetmid.MatchResult` tells them afterwards, and ``seconds`` of all, or None if not measured. Blur levels that
-    collapse make a real run cheaper.
+    :class:`meetmid.MatchResult` tells them afterwards, and ``seconds`` of all, or None if not measured; ``rank_1``, what the
+    matcher's card says was measured of this preset, if it is unchanged. Blur levels that collapse and sharp probes make a real
+    run cheaper.
     """
 
     preset: str
@@ -32,6 +36,7 @@ class Plan:
     flops: float | None
     gallery_bytes: int
     stages: dict[str, float] | None
+    rank_1: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -53,6 +58,7 @@ class Plan:
             ("gallery store, bytes", f"{self.gallery_bytes:,}"),
             ("seconds here", told),
             *((f"  {name}", f"{seconds:,.1f}") for name, seconds in stages.items()),
+            *([("rank-1 measured", self.rank_1)] if self.rank_1 else []),
         )
         return "\n".join(f"{name:<26}{value:>20}" for name, value in rows)
 
@@ -66,6 +72,7 @@ def make_plan(
     stages: dict[str, float] | None,
     *,
     enrolled: bool,
+    rank_1: str = "",
 ) -> Plan:
     """See :meth:`meetmid.Matcher.plan`; ``stages`` of :func:`meetmid.timing.expected_seconds`."""
     layout = GalleryLayout.of(config)
@@ -87,4 +94,21 @@ def make_plan(
     stored = n_gallery * len(scale_labels(config)) * layout.slots * length * 4
     return Plan(
         config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), *runs, compared, flops, stored, stages,
+        rank_1,
     )
+
+
+def curve(card: ModelCard) -> str:
+    """Accuracy against cost as a matcher's card has it: a line for every beginning of its list of gallery paths. Raises
+    ConfigError for a card without one."""
+    table = card.facts.get("curve")
+    if not isinstance(table, dict):
+        raise ConfigError(f"the card of {card.name!r} has no curve of accuracy against cost; `meetmid tune` measures yours")
+    sizes = sorted((name for name in table if name.startswith("rank_1_")), key=lambda name: -int(name.split("_")[2][:-2]))
+    names = [format_path(tuple(path)) for path in table["paths"]]
+    header = "".join(f"{name[7:-2]:>5} px" for name in sizes)
+    lines = [str(table["measured"]), f"{'templates a portrait':<22}{header}  path added"]
+    for count, added in enumerate(["(the portrait)", *names]):
+        rates = "".join(f"{table[name][count]:>8.1f}" for name in sizes)
+        lines.append(f"{count + 1:<22}{rates}  {added}")
+    return "\n".join(lines)

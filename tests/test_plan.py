@@ -10,7 +10,7 @@ from meetmid.runtime.sessions import Network
 @pytest.mark.parametrize("name", list(meetmid.PRESETS))
 def test_presets_run(name, tiny, tiny_family, face):
     options = {"matcher": tiny, "hallucinator": tiny_family, "work_size": 32, "paths": ["gblur", ("downup", "shear")]}
-    if name in ("fast", "balanced"):
+    if name in ("fast", "balanced", "accurate"):
         options["centering"] = "none"
     probes, portraits = [face(1, 24), face(3, 24)], [face(2, 60), face(4, 60)]
     result = meetmid.match(probes, portraits, preset=name, device="cpu", **options)

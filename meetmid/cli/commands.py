@@ -223,8 +223,13 @@ def _write_pictures(
 def plan(options: argparse.Namespace) -> int:
     """``meetmid plan``."""
     from meetmid.config import PRESETS
+    from meetmid.plan import curve
 
     named = ((options.probes, None), (options.gallery, options.key))
+    if options.curve:
+        with open_matcher(options) as matcher:
+            print(curve(matcher.card))
+        return DONE
     sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side, key) for side, key in named]
     for name in PRESETS if options.all else [options.preset]:
         with open_matcher(options, preset=name) as matcher:

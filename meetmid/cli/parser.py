@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("gallery", help="the same of the gallery, or one that is enrolled")
     gallery.add_key(plan)
     plan.add_argument("--all", action="store_true", help="every preset")
+    plan.add_argument("--curve", action="store_true", help="measured accuracy by the number of gallery paths, nothing else")
     matching.add_arguments(plan)
 
     models = _verb(verbs, "models", commands.models, "list, show or add models")
