@@ -268,7 +268,7 @@ SHARP_FROM = 36
 """Where degraded portraits begin to harm, in pixels of effective resolution (benchmarks/economy.py)."""
 
 _SHORT = MatchConfig(
-    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=PATHS, probe_rule="S_add", gallery_rule="T_add",
+    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
     sharp_from=SHARP_FROM,
 )
 

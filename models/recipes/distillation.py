@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,16 @@ def publish(model: MidFace, data: Path, steps: int, batch: int) -> None:
     write_card(folder / "card.toml", card)
     network = Network(read_card(folder / "card.toml"), device="cpu")
     card["figures"] |= verification(data, ARCFACE_112, (SIDE, SIDE), network.run, reduced=(24, 16))
+    write_card(folder / "card.toml", card)
+    add_means(folder, data)
+
+
+def add_means(folder: Path, data: Path) -> None:
+    """Learn the reference means of the matcher in ``folder`` and write them beside it; they are not learned for mirror images,
+    which the preset that would add them therefore leaves out."""
+    card: dict[str, Any] = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
+    card["presets"] = {"accurate": {"flip": False}}
+    write_card(folder / "card.toml", card)
     means = cohort_means(data, folder / "card.toml")
     means.save(folder / "means.npz")
     card["means"] = {

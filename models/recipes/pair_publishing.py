@@ -23,14 +23,19 @@ LICENSE = (
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"
 )
 SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z"}
+PATHS = [
+    ["disk", "disk"], ["shear", "disk"], ["persp", "gauss_noise"], ["speckle", "persp"], ["persp", "persp"], ["pshuf", "pshuf"],
+    ["bright", "disk"], ["disk", "pshuf"],
+]
 PRESETS = {
-    "fast": {**SEEN, "paths": [["disk"]], "portrait_weight": 2},
-    "balanced": {**SEEN, "paths": [["disk"], ["gauss_noise"]], "portrait_weight": 3},
+    "fast": {**SEEN, "paths": PATHS[:1], "portrait_weight": 4},
+    "balanced": {**SEEN, "paths": PATHS[:4], "portrait_weight": 8},
+    "accurate": {**SEEN, "paths": PATHS, "portrait_weight": 12, "flip": False},
 }
-"""What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses (benchmarks/
-paths.py on the selection part), and without them the portraits keep their size. The degraded ones are seen by the probe
-network, which was made for such pictures, and weigh about as much together as the undegraded one; Z-norm takes from the
-portraits that look like everyone what they win by it (benchmarks/hubs.py, the same people)."""
+"""What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses, and without them
+the portraits keep their size. The degraded ones are seen by the probe network, which was made for such pictures; the list is
+nested, best first (benchmarks/selection.py). Z-norm takes from the portraits that look like everyone what they win by it
+(benchmarks/hubs.py)."""
 ROLES = {
     "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
     "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",
