@@ -1,6 +1,6 @@
 """What the presets give and cost beside the full paper configuration, on people that no choice was made on.
 
-    python benchmarks/economy.py [--parts paper sharp curve] [--people 50] [--cache build/economy]
+    python benchmarks/economy.py [--parts paper sharp curve] [--people 50] [--more-people 130] [--cache build/economy]
 
 paper: closed-set rank-1 of the presets and of the full tree (1,463 paths, three scales, 48 super-resolved probe hypotheses;
 vector and set centring) for the shipped pair and three other matchers, two simulated cameras and several seeds pooled;
@@ -154,13 +154,15 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=("paper", "sharp", "curve"), default=["paper", "sharp", "curve"])
     parser.add_argument("--matchers", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--sizes", type=int, nargs="+", default=[24, 16])
-    parser.add_argument("--people", type=int, default=50)
+    parser.add_argument("--people", type=int, default=50, help="whose full trees are grown")
+    parser.add_argument("--more-people", type=int, default=130, help="of the other parts")
     parser.add_argument("--probes-each", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8])
     parser.add_argument("--cache", type=Path, default=Path("build/economy"))
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "economy.csv")
     args = parser.parse_args()
-    bench, sizes = Bench(args.people, args.probes_each, args.seeds, args.cache), tuple(args.sizes)
+    sizes = tuple(args.sizes)
+    bench, more = (Bench(n, args.probes_each, args.seeds, args.cache) for n in (args.people, args.more_people))
     for name in args.matchers:
         if "paper" in args.parts:
             bench.paper(name, sizes)
@@ -168,10 +170,10 @@ def main() -> None:
                 bench.run(name, preset, preset_config(name, preset), sizes, "paper")
         if "sharp" in args.parts:
             for preset in PRESET_NAMES:
-                bench.run(name, preset, preset_config(name, preset), SHARP, "" if preset == "plain" else "plain")
+                more.run(name, preset, preset_config(name, preset), SHARP, "" if preset == "plain" else "plain")
         if "curve" in args.parts:
-            curve(bench, name, sizes)
-        write_csv(args.csv, bench.rows)
+            curve(more, name, (*sizes, 12))
+        write_csv(args.csv, bench.rows + more.rows)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python benchmarks/rules.py [--cache build/selection]
 
 The portraits' hypotheses are those of `balanced`, the probes' are the picture as it is and its 4x super-resolved one; three
-matchers, two sizes, cameras and seeds, on the selection part. Every family's parameter is chosen on half of the people and scored on the
-other half, both ways, ten times; the difference to template addition is paired, its 95 % interval draws people. Writes
-benchmarks/results/rules.csv.
+matchers, two sizes, cameras and seeds, on the selection part. Every family's parameter is chosen on half of the people and
+scored on the other half, both ways, ten times; the difference to template addition is paired, its 95 % interval draws people.
+Writes benchmarks/results/rules.csv.
 """
 
 from __future__ import annotations

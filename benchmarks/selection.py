@@ -90,7 +90,7 @@ def default(args: argparse.Namespace) -> tuple[list[Option], list[Run], Choice, 
             galleries[name] = gallery_pool(matcher, portraits(gallery_side, matcher.card.contract.alignment), args.cache)
         with Matcher(config=LIFTED, matcher=card(name)) as matcher:
             probes[name] = [probe_pool(matcher, probe_side, size, s, args.cache) for size in args.sizes for s in args.seeds]
-    four = {name: _at(pool, [0, 2]) for name, pool in galleries.items()}
+    four = {name: at_scales(pool, [0, 2]) for name, pool in galleries.items()}
     shape = next(iter(four.values())).weights.shape[1:]
     runs = [
         Run(pool, four[m], mates, subjects, (pool_means(pool), pool_means(four[m]))) for m in MATCHERS for pool in probes[m]
@@ -102,7 +102,7 @@ def default(args: argparse.Namespace) -> tuple[list[Option], list[Run], Choice, 
     return options, runs, options[-1].choice, [NAMES.index(name) for name in BEFORE]
 
 
-def _at(pool: TemplatePool, scales: list[int]) -> TemplatePool:
+def at_scales(pool: TemplatePool, scales: list[int]) -> TemplatePool:
     """Some scales of a pool."""
     return TemplatePool(np.ascontiguousarray(pool.templates[:, scales]), pool.weights[:, scales], pool.first)
 

@@ -15,29 +15,34 @@ from meetmid.gallery.hypotheses import GalleryLayout
 from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
 from meetmid.intake import Taken
+from meetmid.probes.hypotheses import probe_slots
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.progressive import Wanted, progressive
 
 Scores = NDArray[np.float32]
 Compared = Iterator[tuple[int, list[int], Scores]]
 
-MISS = 1e-3
-"""Nominal chance per probe that one of its best candidates is left out."""
-
 CHEAP: tuple[Rule, Rule] = ("S_add", "S_add")
 """One product of summed templates."""
+
+WORTH = 2e7
+"""Operations that comparing a probe with an enrolled portrait in full must take to be worth sparing."""
 
 TOGETHER = 64
 """About as many templates of portraits are made before they are compared."""
 
 
 def has_short_way(compare: Comparison, gallery: Any) -> bool:
-    """Whether the best candidates can be had for less than all scores: not where one product gives these anyway, and not where
-    a score depends on everyone (a probe's best hypothesis, the mean of a set that is yet to be enrolled)."""
+    """Whether the best candidates can be had for less than all scores: not where one product gives these anyway, not where
+    comparing in full is quick, and not where a score depends on everyone (a probe's best hypothesis, the mean of a set that is
+    yet to be enrolled)."""
     config = compare.config
-    maxima = "S_max" in (config.probe_rule, config.gallery_rule)
-    alone = config.select == "all" and not compare.native and (config.centering != "set" or isinstance(gallery, Gallery))
-    return maxima and alone
+    if "S_max" not in (config.probe_rule, config.gallery_rule) or config.select != "all" or compare.native:
+        return False
+    if not isinstance(gallery, Gallery):
+        return config.centering != "set"
+    scales, slots, length = gallery.pattern
+    return 2.0 * scales * probe_slots(config) * scales * slots * length >= WORTH
 
 
 def short_way(

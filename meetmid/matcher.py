@@ -21,7 +21,7 @@ from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
-from meetmid.identification import MISS, has_short_way, short_way
+from meetmid.identification import has_short_way, short_way
 from meetmid.images import entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
@@ -218,14 +218,15 @@ class Matcher:
         )
 
     def identify(
-        self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None, miss: float = MISS, strength: float = 100.0
+        self, probe: Any, gallery: Any, k: int = 10, *, faces: Hint | None = None, miss: float = 0.0, strength: float = 100.0
     ) -> list[list[Candidate]]:
         """The ``k`` most alike gallery entries of every probe, with their full scores; an empty list for a failed probe.
 
-        Where a rule is S_max, summed templates (or, of portraits that are not enrolled, the undegraded ones) tell whom to
-        compare in full: those that may be among the best, but for a nominal chance of ``miss`` per probe, the assumption and
-        what it costs being told in :mod:`meetmid.scores.progressive`. Other rules, and ``miss=0``, compare everyone.
-        ``strength`` as in :meth:`meetmid.MatchResult.rank`. Raises InputError, and what :meth:`match` raises.
+        Exact by default. With ``miss`` above 0 and a rule that is S_max, summed templates (or, of portraits that are not
+        enrolled, the undegraded ones) tell whom to compare in full: those that may be among the best, but for a nominal chance
+        of ``miss`` per probe. Measured chances are larger (:mod:`meetmid.scores.progressive`). Rules that add are one product
+        for everyone anyway. ``strength`` as in :meth:`meetmid.MatchResult.rank`. Raises InputError, and what :meth:`match`
+        raises.
         """
         if k < 1:
             raise InputError(f"k expects at least 1, got {k}")

@@ -8,6 +8,12 @@ import pytest
 from meetmid.errors import InputError
 
 
+@pytest.fixture(autouse=True)
+def worth(monkeypatch):
+    """Small galleries are not worth a short way: here they are."""
+    monkeypatch.setattr("meetmid.identification.WORTH", 0.0)
+
+
 @pytest.fixture
 def many(face):
     return [face(seed, 40) for seed in range(70)]
@@ -28,8 +34,9 @@ def test_both_ways_find_the_same(small, many, probes, tmp_path, changes, enrolle
     with small(**options) as matcher:
         gallery = matcher.enroll(many, path=tmp_path / "g", stored=stored) if enrolled else many
         want = matcher.match(probes, matcher.enroll(many) if stored == "float32" else gallery).rank(2)
-        assert told(want) == [[(c.id, c.index, c.rank, c.score) for c in row] for row in matcher.identify(probes, gallery, 2)]
-        assert matcher.identify(probes, gallery, 2, miss=0) == want
+        found = matcher.identify(probes, gallery, 2, miss=1e-3)
+        assert told(want) == [[(c.id, c.index, c.rank, c.score) for c in row] for row in found]
+        assert matcher.identify(probes, gallery, 2) == want
 
 
 def test_fewer_portraits_are_degraded_than_there_are(small, many, probes, monkeypatch):
@@ -52,9 +59,9 @@ def test_a_set_of_enrolled_portraits_is_centred_as_a_whole(small, many, probes):
     with small(gallery_rule="S_max", centering="set") as matcher:
         gallery = matcher.enroll(many)
         assert told(matcher.match(probes, gallery).rank(3)) == [
-            [(c.id, c.index, c.rank, c.score) for c in row] for row in matcher.identify(probes, gallery, 3)
+            [(c.id, c.index, c.rank, c.score) for c in row] for row in matcher.identify(probes, gallery, 3, miss=1e-3)
         ]
-        assert matcher.identify(probes, many, 3) == matcher.match(probes, many).rank(3)
+        assert matcher.identify(probes, many, 3, miss=1e-3) == matcher.match(probes, many).rank(3)
 
 
 def test_failures_and_hints_keep_their_places(small, many, probes):
@@ -63,8 +70,8 @@ def test_failures_and_hints_keep_their_places(small, many, probes):
     with small(gallery_rule="S_max") as matcher:
         faces = {"gallery": boxes}
         names = [c.id for c in matcher.match(probes, broken, faces=faces).rank(5)[0]]
-        assert [c.id for c in matcher.identify(probes, broken, 5, faces=faces)[0]] == names
-        lists = matcher.identify([b"", *probes], broken, 5, faces=faces)
+        assert [c.id for c in matcher.identify(probes, broken, 5, faces=faces, miss=1e-3)[0]] == names
+        lists = matcher.identify([b"", *probes], broken, 5, faces=faces, miss=1e-3)
         assert lists[0] == []
         assert [c.id for c in lists[1]] == names
         for miss in (-0.1, 1.0, float("nan")):
@@ -72,12 +79,20 @@ def test_failures_and_hints_keep_their_places(small, many, probes):
                 matcher.identify(probes, many, miss=miss)
 
 
+def test_small_galleries_are_compared_in_full(small, many, probes, monkeypatch):
+    monkeypatch.setattr("meetmid.identification.WORTH", 2e7)
+    monkeypatch.setattr("meetmid.matcher.short_way", None)
+    with small(gallery_rule="S_max") as matcher:
+        gallery = matcher.enroll(many)
+        assert matcher.identify(probes, gallery, 3, miss=1e-3) == matcher.match(probes, gallery).rank(3)
+
+
 def test_additive_rules_need_no_short_way(small, many, probes, monkeypatch):
     monkeypatch.setattr("meetmid.matcher.short_way", None)
     with small(gallery_rule="T_add", probe_rule="S_add") as matcher:
-        assert matcher.identify(probes, many, 3) == matcher.match(probes, many).rank(3)
+        assert matcher.identify(probes, many, 3, miss=1e-3) == matcher.match(probes, many).rank(3)
     with small(gallery_rule="S_max", select="best") as matcher:
-        assert matcher.identify(probes, many, 3) == matcher.match(probes, many).rank(3)
+        assert matcher.identify(probes, many, 3, miss=1e-3) == matcher.match(probes, many).rank(3)
     with small(gallery_rule="S_max", lr_size=None) as matcher:
-        assert matcher.identify(probes, many, 3) == matcher.match(probes, many).rank(3)
+        assert matcher.identify(probes, many, 3, miss=1e-3) == matcher.match(probes, many).rank(3)
         assert replace(matcher.config, select="all") == matcher.config
