@@ -225,7 +225,7 @@ def plan(options: argparse.Namespace) -> int:
     from meetmid.config import PRESETS
 
     sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side) for side in (options.probes, options.gallery)]
-    for name in PRESETS if options.all else [options.preset]:
+    for name in PRESETS if options.all else [None]:
         with open_matcher(options, preset=name) as matcher:
             print(matcher.plan(*sides), end="\n\n" if options.all else "\n")
     return DONE
