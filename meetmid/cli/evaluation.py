@@ -207,7 +207,8 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     """What the report keeps of the command line beside the matcher's configuration."""
     names = ["dataset", "root", "simulate", "lower", "reader", "paths", "centrings", "draws", "seed"]
     names += {"scface": ["distance", "mugshots"], "casia": ["fold"]}.get(options.dataset, [])
-    return {name: str(value) for name in names if (value := getattr(options, name)) not in (None, [])}
+    values = {**vars(options), "seed": options.seed or 0}
+    return {name: str(value) for name in names if (value := values[name]) not in (None, [])}
 
 
 def _told(options: argparse.Namespace, study: SearchStudy | PairStudy) -> list[dict[str, Any]]:

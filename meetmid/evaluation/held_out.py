@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from meetmid.errors import InputError
 from meetmid.evaluation.choices import Choice, Run, Scores
-from meetmid.evaluation.selection import Members, Objective, Searched, everyone, greedy
+from meetmid.evaluation.selection import MEMORY, Members, Objective, Searched, everyone, greedy
 from meetmid.evaluation.uncertainty import Interval, mean_interval
 from meetmid.runtime.progress import Progress, ProgressCallback
 
@@ -56,10 +56,10 @@ class HeldOut:
     """What nested validation found.
 
     ``option`` and ``chosen`` ship by :data:`RULE`; ``lists`` holds the whole list, chosen on everyone, of every option that was
-    not screened out, ``beginnings`` every length of each. ``hits`` of ``searches`` held-out searches are the procedure's,
-    ``baseline_hits`` the baseline's, in galleries of about ``gallery`` people; ``gain`` is their paired difference, a 95 %
-    interval that draws people. ``frequency`` says in which share of the splits each candidate is among the first
-    ``len(chosen)``.
+    not screened out, ``beginnings`` every length of each (the best of them is flattered by being the best). ``hits`` of
+    ``searches`` held-out searches are the procedure's, ``baseline_hits`` the baseline's, in galleries of about ``gallery``
+    people; ``gain`` is their paired difference, a 95 % interval that draws people. ``frequency`` says in which share of the
+    splits each candidate is among the first ``len(chosen)``.
     """
 
     option: str
@@ -112,13 +112,13 @@ class HeldOut:
 
 def validate(
     options: Sequence[Option], baseline: Sequence[Scores], *, folds: int = 3, repeats: int = 5, seed: int = 0,
-    screen: int | None = None, among: int | None = None, draws: int = 1000, threads: int = 1,
+    screen: int | None = None, among: int | None = None, draws: int = 1000, threads: int = 1, memory: int = MEMORY,
     progress: ProgressCallback | None = None,
 ) -> HeldOut:
     """Choose and score on disjoint people, ``repeats`` times over ``folds`` folds.
 
     ``baseline`` (P, G) scores of every run by what the choice is compared with; ``screen`` lets every split choose among so
-    many options only, those that promise most on the people it learns from; ``among`` as in
+    many options only, those that promise most on the people it learns from; ``among`` and ``memory`` as in
     :class:`meetmid.evaluation.selection.Objective`; ``draws`` of people behind the intervals. Deterministic for a ``seed``.
     Raises InputError for options that differ in their people, and for fewer than two mated people per fold.
     """
@@ -139,7 +139,8 @@ def validate(
     if screen is not None:
         promised = []
         for option in options:
-            promised.append(_promise(Objective(option.runs, option.choice, learned, names, among, threads), option))
+            objective = Objective(option.runs, option.choice, learned, names, among, threads, memory)
+            promised.append(_promise(objective, option))
             screening.step()
         admitted = np.argsort(np.argsort(-np.array(promised), axis=0, kind="stable"), axis=0, kind="stable") < screen
     tried = [k for k in range(len(options)) if admitted[k].any()]
@@ -148,7 +149,7 @@ def validate(
     which = fold[:, people].T  # (M, R) the fold of every probe's person
     found, begun = {}, []
     for k in tried:
-        objective = Objective(options[k].runs, options[k].choice, learned, names, among, threads)
+        objective = Objective(options[k].runs, options[k].choice, learned, names, among, threads, memory)
         found[k] = greedy(objective, options[k].most, steps).orders
         begun.append(_held_hits(objective, found[k], held, which)[options[k].least :])
     base = _by_repeat([s.hits(matrix, held) for s, matrix in zip(searched, baseline, strict=True)], which)

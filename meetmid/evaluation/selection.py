@@ -20,6 +20,9 @@ from meetmid.runtime.progress import Progress, ProgressCallback
 Members = NDArray[np.bool_]
 """(people, F): who belongs to each of F sets of people."""
 
+MEMORY = 2**29
+"""Bytes that a choice takes beside the templates."""
+
 
 def first_among(above: NDArray[np.integer], others: int, drawn: int) -> NDArray[np.float64]:
     """Chance that none of the ``above`` impostors that score at least as high as the mate is among ``drawn`` of ``others``."""
@@ -89,18 +92,19 @@ class Searched:
 class Objective:
     """The mean over all runs' mated probes of each set of people of :func:`first_among`, of any candidates of a choice.
 
-    ``among`` portraits are enrolled, the mate's among them; None: half of those there are.
+    ``among`` portraits are enrolled, the mate's among them; None: half of those there are. What the candidates add is kept up
+    to ``memory`` bytes.
     """
 
     def __init__(
         self, runs: Sequence[Run], choice: Choice, members: Members, names: tuple[str, ...], among: int | None = None,
-        threads: int = 1,
+        threads: int = 1, memory: int = MEMORY,
     ) -> None:
         if among is not None and among < 2:
             raise InputError(f"among expects at least 2 portraits, got {among}")
         self.choice, self.members = choice, members
         self.searched = [Searched(run, names) for run in runs]
-        self._growers = [Grower(run, choice, threads) for run in runs]
+        self._growers = [Grower(run, choice, threads, memory // len(runs)) for run in runs]
         self._tables = [self._table(s, among) for s in self.searched]
         self._known: dict[frozenset[int], NDArray[np.float64]] = {}
 

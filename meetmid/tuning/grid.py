@@ -14,7 +14,7 @@ from meetmid.evaluation.held_out import Option
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.matcher import Matcher
 from meetmid.templates.centering import ReferenceMeans
-from meetmid.templates.pool import TemplatePool
+from meetmid.templates.pool import TemplatePool, allocate
 from meetmid.tuning.people import People
 
 PAIRS: tuple[tuple[Rule, Rule], ...] = (
@@ -89,8 +89,8 @@ class Templates:
     probes: dict[str, tuple[TemplatePool, ...]] = field(repr=False)
 
 
-def templates(grid: Grid, base: MatchConfig, people: People, opened: Opened) -> Templates:
-    """Make them."""
+def templates(grid: Grid, base: MatchConfig, people: People, opened: Opened, limit: int) -> Templates:
+    """Make them; probes' of more than ``limit`` bytes lie in mapped files."""
     pools = []
     for config in grid.gallery_configs(base):
         with opened(config=config) as matcher:
@@ -100,15 +100,15 @@ def templates(grid: Grid, base: MatchConfig, people: People, opened: Opened) -> 
         with opened(config=config) as matcher:
             found = [matcher.lift(list(view)).pool for view in people.views[: grid.views]]
         at = [0, *(1 + grid.scales.index(scale) for scale in config.scales)]
-        probes[config.hallucinator] = tuple(_embedded(pool, at, 1 + len(grid.scales), base) for pool in found)
+        probes[config.hallucinator] = tuple(_embedded(pool, at, 1 + len(grid.scales), base, limit) for pool in found)
     return Templates(pools[0], pools[1], probes)
 
 
-def _embedded(pool: TemplatePool, at: Sequence[int], scales: int, base: MatchConfig) -> TemplatePool:
+def _embedded(pool: TemplatePool, at: Sequence[int], scales: int, base: MatchConfig, limit: int) -> TemplatePool:
     """The pool with its scales at these positions of ``scales``, the picture itself counted ``identity_weight`` times."""
     _, slots, length = pool.pattern
-    rows = np.zeros((len(pool.weights), scales, slots, length), np.float32)
-    weights = np.zeros(rows.shape[:3], np.float32)
+    rows = allocate((len(pool.weights), scales, slots, length), limit)
+    weights = allocate(rows.shape[:3], limit)
     rows[:, at], weights[:, at] = np.asarray(pool.templates), pool.weights
     weights[:, 0] *= np.float32(base.identity_weight)
     return TemplatePool(rows, weights, pool.first)

@@ -103,13 +103,14 @@ def tune(
     grid = _affordable(base, people, opened, 60 * minutes * TEMPLATES - (time.monotonic() - begun))
     people = replace(people, views=people.views[: grid.views], labels=people.labels[: grid.views])
     name, against, scores = _baseline(card, people, opened, means)
-    made = templates(grid, base, people, opened)
+    made = templates(grid, base, people, opened, memory_limit // 8)
     found = options(grid, base, made, people, means, len(grid.paths), LENGTHS[0][0])
-    count, most, repeats = _fitting(found, grid, 60 * minutes * CHOOSING - (time.monotonic() - begun), threads)
+    left = 60 * minutes * CHOOSING - (time.monotonic() - begun)
+    count, most, repeats = _fitting(found, grid, left, threads or os.cpu_count() or 1, memory_limit // 4)
     found = options(grid, base, made, people, means, count, most)
     held: HeldOut = validate(
         [option for option, _ in found.values()], scores, folds=FOLDS, repeats=repeats, seed=seed, screen=SCREENED,
-        threads=threads or os.cpu_count() or 1, progress=progress,
+        threads=threads or os.cpu_count() or 1, memory=memory_limit // 4, progress=progress,
     )
     best = with_paths(found[held.option][1], held.chosen)
     kept = best if held.pays else against
@@ -175,7 +176,8 @@ def _affordable(base: MatchConfig, people: People, opened: Opened, seconds: floa
 def _baseline(
     card: ModelCard, people: People, opened: Opened, means: ReferenceMeans | None
 ) -> tuple[str, MatchConfig, list[Scores]]:
-    """The better of the presets "balanced" and "plain", by rank-1 on everyone: its name, configuration and scores."""
+    """The better of the presets "balanced" and "plain", by rank-1 on everyone, held-out people too, which can only make it
+    harder to beat: its name, configuration and scores."""
     found = []
     for name in ("balanced", "plain"):
         config = advised(name, card.presets)
@@ -191,7 +193,7 @@ def _baseline(
 
 
 def _fitting(
-    found: dict[str, tuple[Option, MatchConfig]], grid: Grid, seconds: float, threads: int | None
+    found: dict[str, tuple[Option, MatchConfig]], grid: Grid, seconds: float, threads: int, memory: int
 ) -> tuple[int, int, int]:
     """Paths, the longest list and the repeats of the folds that are expected to be chosen among in ``seconds``."""
     each = []
@@ -199,7 +201,7 @@ def _fitting(
         option = [option for option, _ in found.values() if which in option.name][-1]
         names = everyone(option.runs)
         members = np.ones((len(names), FOLDS), bool)
-        objective = Objective(option.runs, option.choice, members, names, None, threads or os.cpu_count() or 1)
+        objective = Objective(option.runs, option.choice, members, names, None, threads, memory)
         states = objective.start()
         objective.value(states, frozenset(), 0)  # the first call warms up
         begun = time.perf_counter()

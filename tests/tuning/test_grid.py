@@ -40,7 +40,7 @@ def test_every_option_scores_as_its_configuration(base: MatchConfig, people: Peo
     with opened(config=bare) as learner:
         reference = learner.learn_means(list(people.views[0]), list(people.portraits))
     assert reference.moment is not None
-    made = templates(grid, base, people, opened)
+    made = templates(grid, base, people, opened, 2**20)
     found = options(grid, base, made, people, reference, len(PATHS), 3)
     assert len({lift.name for lift in grid.lifts}) == 6
     kinds = {name.split("; ")[2] for name in found}
@@ -69,6 +69,6 @@ def test_without_means_of_its_scales_a_lift_is_not_centred_by_them(people: Peopl
     grid = Grid((AS_IT_IS, *RECOGNITION), PATHS, 1)
     with opened(config=replace(base, scales=(), paths="none", centering="none", flip=False)) as learner:
         reference = learner.learn_means(list(people.views[0]), list(people.portraits))
-    found = options(grid, base, templates(grid, base, people, opened), people, reference, 3, 3)
+    found = options(grid, base, templates(grid, base, people, opened, 2**20), people, reference, 3, 3)
     assert {name.split("; ")[0] for name in found if "reference" in name} == {"as it is"}
     assert grid.scales == (4,)
