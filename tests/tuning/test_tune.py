@@ -154,6 +154,23 @@ def test_it_is_cancelled(portraits, tiny) -> None:
         meetmid.tune(portraits, matcher=tiny, progress=lambda done, total, stage: stage != "cut", **OPTIONS)
 
 
+def test_the_shipped_pair_is_tuned_with_its_own_means(portraits) -> None:
+    found = meetmid.tune(portraits[:20], **OPTIONS)
+    assert found.baseline.matcher == "slimface-probe"
+    assert not any("no reference means" in note for note in found.notes)
+    assert found.tried["options"] == (3 * 4 + 2) + 2 * (6 * 4 + 4)  # rules by centrings, and Z-norm with those that add
+    assert {"slimface-probe", "slimface-gallery"} <= set(found.models)
+    assert ("reference means" in found.models) == (found.config.centering == "reference")
+    assert found.found.degraded_by == "probe"  # as its card has it
+
+
+def test_means_that_do_not_fit_are_refused(portraits, tiny) -> None:
+    with meetmid.Matcher(device="cpu") as shipped:
+        reference = shipped.reference
+    with pytest.raises(ConfigError, match="reference means were learned for"):
+        meetmid.tune(portraits[:20], matcher=tiny, reference=reference, **OPTIONS)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, face, make_matcher, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Twenty people with a portrait each and, in another folder, a real far picture; the matcher "small" is registered."""
