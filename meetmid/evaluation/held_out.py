@@ -7,6 +7,7 @@ procedure takes, for every fold, what the people outside of it decide (cross-fit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -113,15 +114,17 @@ class HeldOut:
 def validate(
     options: Sequence[Option], baseline: Sequence[Scores], *, folds: int = 3, repeats: int = 5, seed: int = 0,
     screen: int | None = None, among: int | None = None, draws: int = 1000, threads: int = 1, memory: int = MEMORY,
-    progress: ProgressCallback | None = None,
+    seconds: float | None = None, progress: ProgressCallback | None = None,
 ) -> HeldOut:
     """Choose and score on disjoint people, ``repeats`` times over ``folds`` folds.
 
     ``baseline`` (P, G) scores of every run by what the choice is compared with; ``screen`` lets every split choose among so
     many options only, those that promise most on the people it learns from; ``among`` and ``memory`` as in
-    :class:`meetmid.evaluation.selection.Objective`; ``draws`` of people behind the intervals. Deterministic for a ``seed``.
+    :class:`meetmid.evaluation.selection.Objective`; ``draws`` of people behind the intervals. Lists are cut short where
+    choosing would take more than ``seconds``; else all is deterministic for a ``seed``.
     Raises InputError for options that differ in their people, and for fewer than two mated people per fold.
     """
+    ends = None if seconds is None else time.monotonic() + seconds
     runs = _runs(options, baseline)
     if folds < 2 or repeats < 1:
         raise InputError(f"expected at least 2 folds and 1 repeat, got {folds} and {repeats}")
@@ -148,9 +151,11 @@ def validate(
     steps = Progress(progress, "select", total)
     which = fold[:, people].T  # (M, R) the fold of every probe's person
     found, begun = {}, []
-    for k in tried:
+    for number, k in enumerate(tried):
+        now = time.monotonic()
+        until = None if ends is None else now + (ends - now) / (len(tried) - number)
         objective = Objective(options[k].runs, options[k].choice, learned, names, among, threads, memory)
-        found[k] = greedy(objective, options[k].most, steps).orders
+        found[k] = greedy(objective, options[k].most, steps, least=max(1, options[k].least), until=until).orders
         begun.append(_held_hits(objective, found[k], held, which)[options[k].least :])
     base = _by_repeat([s.hits(matrix, held) for s, matrix in zip(searched, baseline, strict=True)], which)
     keys = [(k, options[k].least + n) for k, hits in zip(tried, begun, strict=True) for n in range(len(hits))]

@@ -6,6 +6,7 @@ at random (a hypergeometric count of those that score at least as high as the ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,9 @@ from meetmid.runtime.progress import Progress, ProgressCallback
 
 Members = NDArray[np.bool_]
 """(people, F): who belongs to each of F sets of people."""
+
+SLOWER = 1.5
+"""A step may take as many times as long as the one before: the lists part."""
 
 MEMORY = 2**29
 """Bytes that a choice takes beside the templates."""
@@ -159,8 +163,11 @@ class Lists:
     values: NDArray[np.float64]
 
 
-def greedy(objective: Objective, most: int, progress: Progress | None = None) -> Lists:
-    """Add, for every set of people, the candidate that gives most, ``most`` times; of equal ones the first."""
+def greedy(
+    objective: Objective, most: int, progress: Progress | None = None, *, least: int = 1, until: float | None = None
+) -> Lists:
+    """Add, for every set of people, the candidate that gives most, ``most`` times; of equal ones the first. After ``least``
+    times nothing is begun that is not expected to end before ``until`` (of time.monotonic)."""
     sets, count = objective.members.shape[1], len(objective.choice.names)
     most = min(most, count)
     states = {frozenset[int](): objective.start()}
@@ -168,6 +175,7 @@ def greedy(objective: Objective, most: int, progress: Progress | None = None) ->
     orders = np.zeros((sets, most), np.int64)
     chosen = [frozenset[int]() for _ in range(sets)]
     for step in range(most):
+        begun = time.monotonic()
         best = np.full(sets, -1.0)
         for candidate in range(count):
             for key in {k for k in chosen if candidate not in k}:
@@ -182,7 +190,12 @@ def greedy(objective: Objective, most: int, progress: Progress | None = None) ->
             chosen[k] = old | {int(orders[k, step])}
             if chosen[k] not in states:
                 states[chosen[k]] = objective.grown(before[old], int(orders[k, step]))
-    return Lists(orders, np.array(values).T)
+        now = time.monotonic()
+        if until is not None and step + 1 >= least and now + SLOWER * (now - begun) > until:
+            if progress is not None:
+                progress.step((most - step - 1) * count)
+            break
+    return Lists(orders[:, : len(values) - 1], np.array(values).T)
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,9 @@ TEMPLATES, CHOOSING = 0.65, 0.9
 """Shares of the time that making templates, and then all, may be expected to take."""
 TRIED, SOME = 64, 4
 """Pictures and candidates that are timed."""
-SPREAD = 8
-"""Distinct beginnings that the lists of all splits are expected to have at a step."""
-LENGTHS = ((6, 5), (6, 3), (4, 3))
+SPREAD, STEPS = 3, 3
+"""Distinct beginnings that the lists of all splits are expected to have at a step, and steps for which there must be time."""
+LENGTHS = ((6, 5), (6, 3))
 """The longest list and the repeats of the folds, from what takes longest on."""
 
 
@@ -110,7 +110,8 @@ def tune(
     found = options(grid, base, made, people, means, count, most)
     held: HeldOut = validate(
         [option for option, _ in found.values()], scores, folds=FOLDS, repeats=repeats, seed=seed, screen=SCREENED,
-        threads=threads or os.cpu_count() or 1, memory=memory_limit // 4, progress=progress,
+        threads=threads or os.cpu_count() or 1, memory=memory_limit // 4,
+        seconds=60 * minutes * CHOOSING - (time.monotonic() - begun), progress=progress,
     )
     best = with_paths(found[held.option][1], held.chosen)
     kept = best if held.pays else against
@@ -123,7 +124,7 @@ def tune(
         }
         return Tuned(
             last.config, configs[0], configs[1], name, held, _described(pictures.simulated, people, cameras), tried,
-            models_of(last), _versions(), _notes(people, pictures.simulated, against, means, kept), people.failed,
+            models_of(last), _versions(), _notes(people, pictures.simulated, against, means, kept, held, most), people.failed,
         )
 
 
@@ -213,7 +214,7 @@ def _fitting(
     left = seconds - 2 * len(found) * mean
     for count in dict.fromkeys((len(grid.paths), single)):
         for most, repeats in LENGTHS:
-            if count * most * SPREAD * 2 * SCREENED * mean * repeats / LENGTHS[0][1] <= left:
+            if count * min(most, STEPS) * SPREAD * 2 * SCREENED * mean * repeats / LENGTHS[0][1] <= left:
                 return count, most, repeats
     return single, 3, 1
 
@@ -225,7 +226,8 @@ def _described(simulated: bool, people: People, cameras: Sequence[FarCamera]) ->
 
 
 def _notes(
-    people: People, simulated: bool, against: MatchConfig, means: ReferenceMeans | None, kept: MatchConfig
+    people: People, simulated: bool, against: MatchConfig, means: ReferenceMeans | None, kept: MatchConfig, held: HeldOut,
+    most: int,
 ) -> tuple[str, ...]:
     told = []
     if simulated:
@@ -241,6 +243,8 @@ def _notes(
         told.append("the preset was centred by 'set', since its means are not there")
     if kept.centering == "set":
         told.append("centering='set' takes its means from the two sides at hand: match batches, not single pictures")
+    if any(len(names) < most for names in held.lists.values()):
+        told.append(f"the time cut lists of paths short, which could have had {most}: give more minutes for longer ones")
     if people.failed:
         told.append(f"{len(people.failed)} pictures failed and do not count")
     return tuple(told)

@@ -172,6 +172,17 @@ def test_screening_lets_only_what_promises_most_through() -> None:
     assert set(both.lists) == {"good", "bad"}
 
 
+def test_lists_are_cut_short_where_time_is_up() -> None:
+    run = made(6, 30, [0.0, 1.0, 0.0, 1.0, 0.0])
+    seen: list[tuple[int, int, str]] = []
+    options = [Option(name, (run,), choice_of(run), 4, least) for name, least in (("a", 0), ("b", 2))]
+    found = validate(options, [scores_of(run, [])], repeats=1, seconds=0.0, progress=lambda *step: seen.append(step))
+    whole = validate(options, [scores_of(run, [])], repeats=1)
+    assert {name: len(its) for name, its in found.lists.items()} == {"a": 1, "b": 2}
+    assert {name: its[: len(found.lists[name])] for name, its in whole.lists.items()} == found.lists
+    assert seen[-1] == (40, 40, "select")
+
+
 def test_noise_promises_nothing() -> None:
     """Forty candidates that tell nothing: on its own people the best list looks better, on others it is not."""
     promised, shown = [], []
