@@ -12,13 +12,8 @@ import cv2
 import numpy as np
 
 from meetmid.evaluation import FarCamera
+from meetmid.evaluation.camera import CAMERAS
 from meetmid.faces.alignment import TEMPLATES, align
-
-CAMERAS = (
-    FarCamera(),
-    FarCamera(blur=(0.4, 0.9), noise=(0.01, 0.035), jpeg=(40, 85), contrast=(0.6, 1.0), jitter=0.04),
-)
-"""Two simulated cameras, a fair and a poor one; a probe's number decides which one catches it."""
 
 
 def data_folder() -> Path:
@@ -68,7 +63,7 @@ def portraits(side: list, template: str) -> list[np.ndarray]:
 
 
 def captures(side: list, template: str, size: int, seed: int) -> list[np.ndarray]:
-    """The probes as the two cameras caught them, ``size`` x ``size`` px."""
+    """The probes as two simulated cameras caught them, ``size`` x ``size`` px; a probe's number decides which one."""
     crops = portraits(side, template)
     cameras = [FarCamera(**{**vars(camera), "size": size}) for camera in CAMERAS]
     return [cameras[k % len(cameras)].capture(crop, (seed, size, k)) for k, crop in enumerate(crops)]

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from meetmid.scores.fusion import Fused, fuse
     from meetmid.scores.ranking import Candidate
     from meetmid.templates.centering import ReferenceMeans
+    from meetmid.tuning.result import Tuned
+    from meetmid.tuning.run import tune
 
 _HOME = {
     "Cancelled": "errors", "ConfigError": "errors", "DeviceError": "errors", "InputError": "errors",
@@ -47,14 +49,15 @@ _HOME = {
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",
     "Explanation": "result", "MatchResult": "result", "Fused": "scores.fusion", "fuse": "scores.fusion",
     "Candidate": "scores.ranking", "ReferenceMeans": "templates.centering",
+    "Tuned": "tuning.result", "tune": "tuning.run",
 }
 
 __version__ = "0.1.0"
 __all__ = [
     "PRESETS", "Cancelled", "Candidate", "ConfigError", "DegradationOptions", "DeviceError", "Explanation", "Face",
     "Fused", "Gallery", "InputError", "MatchConfig", "MatchResult", "Matcher", "MeetmidError", "ModelError", "Plan",
-    "ReferenceMeans", "StoreError", "degradation_paths", "degrade", "evaluation", "export_onnx", "find_faces", "fuse",
-    "hallucinate", "match", "models",
+    "ReferenceMeans", "StoreError", "Tuned", "degradation_paths", "degrade", "evaluation", "export_onnx", "find_faces", "fuse",
+    "hallucinate", "match", "models", "tune",
 ]
 
 

@@ -231,7 +231,7 @@ def plan(options: argparse.Namespace) -> int:
             print(curve(matcher.card))
         return DONE
     sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side, key) for side, key in named]
-    for name in PRESETS if options.all else [options.preset]:
+    for name in PRESETS if options.all else [None]:
         with open_matcher(options, preset=name) as matcher:
             print(matcher.plan(*sides), end="\n\n" if options.all else "\n")
     return DONE

@@ -141,7 +141,7 @@ def _prepared(options: argparse.Namespace, matcher: Any, found: SearchProtocol |
         raise InputError("the dataset 'folder' expects --simulate PX: its pictures are ordinary portraits")
     if isinstance(found, SearchProtocol):
         if options.simulate is not None:
-            return simulated(found, matcher, options.simulate, options.seed)
+            return simulated(found, matcher, options.simulate, options.seed or 0)
         if options.lower is not None:
             name = f"{found.name}, probes of {options.lower} px"
             return replace(found, name=name, probes=lowered(found.probes, matcher, options.lower))
@@ -160,8 +160,9 @@ def _study(
     from meetmid.studies import pair_study, search_study
 
     if isinstance(found, PairProtocol):
-        return pair_study(matcher, found, draws=options.draws, seed=options.seed)
-    return search_study(matcher, found, centrings=options.centrings if ladder else (), draws=options.draws, seed=options.seed)
+        return pair_study(matcher, found, draws=options.draws, seed=options.seed or 0)
+    centrings = options.centrings if ladder else ()
+    return search_study(matcher, found, centrings=centrings, draws=options.draws, seed=options.seed or 0)
 
 
 def _folds(options: argparse.Namespace, matcher: Any) -> int:
@@ -206,7 +207,8 @@ def _settings(options: argparse.Namespace) -> dict[str, str]:
     """What the report keeps of the command line beside the matcher's configuration."""
     names = ["dataset", "root", "simulate", "lower", "reader", "paths", "centrings", "draws", "seed"]
     names += {"scface": ["distance", "mugshots"], "casia": ["fold"]}.get(options.dataset, [])
-    return {name: str(value) for name in names if (value := getattr(options, name)) not in (None, [])}
+    values = {**vars(options), "seed": options.seed or 0}
+    return {name: str(value) for name in names if (value := values[name]) not in (None, [])}
 
 
 def _told(options: argparse.Namespace, study: SearchStudy | PairStudy) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from meetmid import __version__
-from meetmid.cli import commands, evaluation, exporting, gallery, matching
+from meetmid.cli import commands, evaluation, exporting, gallery, matching, tuning
 from meetmid.config import PRESETS
 
 
@@ -86,6 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = _verb(verbs, "evaluate", evaluation.evaluate, "error rates and tables on a dataset, with intervals")
     evaluation.add_arguments(evaluate)
     matching.add_arguments(evaluate)
+
+    tune = _verb(verbs, "tune", tuning.tune, "choose a configuration for your matcher and camera, and measure what it is worth")
+    tuning.add_arguments(tune)
 
     export = _verb(verbs, "export", exporting.export, "a trained checkpoint to a model that meetmid runs")
     exporting.add_arguments(export)

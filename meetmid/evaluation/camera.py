@@ -63,3 +63,10 @@ class FarCamera:
         quality = int(rng.integers(self.jpeg[0], self.jpeg[1] + 1))
         _, code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy()
+
+
+CAMERAS = (
+    FarCamera(),
+    FarCamera(blur=(0.4, 0.9), noise=(0.01, 0.035), jpeg=(40, 85), contrast=(0.6, 1.0), jitter=0.04),
+)
+"""A fair one and a poor one."""

@@ -7,6 +7,7 @@ procedure takes, for every fold, what the people outside of it decide (cross-fit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -16,22 +17,25 @@ from numpy.typing import NDArray
 
 from meetmid.errors import InputError
 from meetmid.evaluation.choices import Choice, Run, Scores
-from meetmid.evaluation.selection import Members, Objective, Searched, everyone, greedy
+from meetmid.evaluation.selection import MEMORY, Members, Objective, Searched, everyone, greedy
 from meetmid.evaluation.uncertainty import Interval, mean_interval
 from meetmid.runtime.progress import Progress, ProgressCallback
 
-RULE = "the fewest templates whose held-out rank-1 is within one standard error (paired, by person) of the best one's"
+RULE = "of the option with the best held-out rank-1 the shortest list within one standard error (paired, by person) of that"
 Hits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """One way to match, whose list of at most ``most`` candidates is chosen: the same people and probes as every other's."""
+    """One way to match, whose list of ``least`` to ``most`` candidates is chosen: the same people and probes as every other's.
+    ``glance`` are the candidates that say together what it promises, where options are screened."""
 
     name: str
     runs: tuple[Run, ...] = field(repr=False)
     choice: Choice = field(repr=False)
     most: int = 8
+    least: int = 0
+    glance: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,11 @@ class Beginning:
 class HeldOut:
     """What nested validation found.
 
-    ``option`` and ``chosen`` ship by :data:`RULE`; ``lists`` holds every option's whole list chosen on everyone, ``beginnings``
-    every length of each. ``hits`` of ``searches`` held-out searches are the procedure's, ``baseline_hits`` the baseline's, in
-    galleries of about ``gallery`` people; ``gain`` is their paired difference, a 95 % interval that draws people.
-    ``frequency`` says in which share of the splits each candidate is among the first ``len(chosen)``.
+    ``option`` and ``chosen`` ship by :data:`RULE`; ``lists`` holds the whole list, chosen on everyone, of every option that was
+    not screened out, ``beginnings`` every length of each (the best of them is flattered by being the best). ``hits`` of
+    ``searches`` held-out searches are the procedure's, ``baseline_hits`` the baseline's, in galleries of about ``gallery``
+    people; ``gain`` is their paired difference, a 95 % interval that draws people. ``frequency`` says in which share of the
+    splits each candidate is among the first ``len(chosen)``.
     """
 
     option: str
@@ -108,14 +113,18 @@ class HeldOut:
 
 def validate(
     options: Sequence[Option], baseline: Sequence[Scores], *, folds: int = 3, repeats: int = 5, seed: int = 0,
-    among: int | None = None, draws: int = 1000, threads: int = 1, progress: ProgressCallback | None = None,
+    screen: int | None = None, among: int | None = None, draws: int = 1000, threads: int = 1, memory: int = MEMORY,
+    seconds: float | None = None, progress: ProgressCallback | None = None,
 ) -> HeldOut:
     """Choose and score on disjoint people, ``repeats`` times over ``folds`` folds.
 
-    ``baseline`` (P, G) scores of every run by what the choice is compared with; ``among`` as in
-    :class:`meetmid.evaluation.selection.Objective`; ``draws`` of people behind the intervals. Deterministic for a ``seed``.
+    ``baseline`` (P, G) scores of every run by what the choice is compared with; ``screen`` lets every split choose among so
+    many options only, those that promise most on the people it learns from; ``among`` and ``memory`` as in
+    :class:`meetmid.evaluation.selection.Objective`; ``draws`` of people behind the intervals. Lists are cut short where
+    choosing would take more than ``seconds``; else all is deterministic for a ``seed``.
     Raises InputError for options that differ in their people, and for fewer than two mated people per fold.
     """
+    ends = None if seconds is None else time.monotonic() + seconds
     runs = _runs(options, baseline)
     if folds < 2 or repeats < 1:
         raise InputError(f"expected at least 2 folds and 1 repeat, got {folds} and {repeats}")
@@ -128,25 +137,38 @@ def validate(
     fold = deal(len(names), mated, folds, repeats, seed)
     held = (fold[:, :, None] == np.arange(folds)).transpose(1, 0, 2).reshape(len(names), -1)  # (people, repeats x folds)
     learned = np.concatenate([~held, np.ones((len(names), 1), bool)], axis=1)
-    total = sum(min(o.most, len(o.choice.names)) * len(o.choice.names) for o in options)
+    screening = Progress(progress, "screen", len(options) if screen else 0)
+    admitted = np.ones((len(options), learned.shape[1]), bool)
+    if screen is not None:
+        promised = []
+        for option in options:
+            objective = Objective(option.runs, option.choice, learned, names, among, threads, memory)
+            promised.append(_promise(objective, option))
+            screening.step()
+        admitted = np.argsort(np.argsort(-np.array(promised), axis=0, kind="stable"), axis=0, kind="stable") < screen
+    tried = [k for k in range(len(options)) if admitted[k].any()]
+    total = sum(min(options[k].most, len(options[k].choice.names)) * len(options[k].choice.names) for k in tried)
     steps = Progress(progress, "select", total)
     which = fold[:, people].T  # (M, R) the fold of every probe's person
-    found, begun = [], []
-    for option in options:
-        objective = Objective(option.runs, option.choice, learned, names, among, threads)
-        lists = greedy(objective, option.most, steps)
-        found.append(lists.orders)
-        begun.append(_held_hits(objective, lists.orders, held, which))
+    found, begun = {}, []
+    for number, k in enumerate(tried):
+        now = time.monotonic()
+        until = None if ends is None else now + (ends - now) / (len(tried) - number)
+        objective = Objective(options[k].runs, options[k].choice, learned, names, among, threads, memory)
+        found[k] = greedy(objective, options[k].most, steps, least=max(1, options[k].least), until=until).orders
+        begun.append(_held_hits(objective, found[k], held, which)[options[k].least :])
     base = _by_repeat([s.hits(matrix, held) for s, matrix in zip(searched, baseline, strict=True)], which)
-    keys = [(k, length) for k, hits in enumerate(begun) for length in range(len(hits))]
+    keys = [(k, options[k].least + n) for k, hits in zip(tried, begun, strict=True) for n in range(len(hits))]
     hits = np.concatenate(begun)  # (E, M, R)
     costs = np.array([options[k].choice.cost(length, tuple(found[k][-1].tolist())) for k, length in keys])
+    owners = np.array([k for k, _ in keys])
+    allowed = admitted[owners]  # (E, splits + 1)
     shares = hits.mean(axis=2)
     crossed = np.zeros_like(base)
     for r in range(repeats):
         for f in range(folds):
-            inside = which[:, r] == f
-            e = cheapest(shares[:, ~inside], people[~inside], costs)
+            inside, these = which[:, r] == f, np.flatnonzero(allowed[:, r * folds + f])
+            e = these[pick(shares[these][:, ~inside], people[~inside], costs[these], owners[these])]
             crossed[inside, r] = hits[e, inside, r]
     beginnings = tuple(
         Beginning(
@@ -155,16 +177,28 @@ def validate(
         )
         for e, (k, length) in enumerate(keys)
     )
-    best, length = keys[cheapest(shares, people, costs)]
+    last = np.flatnonzero(allowed[:, -1])
+    best, length = keys[last[pick(shares[last], people, costs[last], owners[last])]]
     ships = options[best]
     often = [float((found[best][:-1, :length] == c).any(axis=1).mean()) for c in range(len(ships.choice.names))]
     gain = mean_interval(crossed.mean(axis=1) - base.mean(axis=1), people, draws=draws, seed=seed)
-    orders = {o.name: tuple(o.choice.names[c] for c in lists[-1]) for o, lists in zip(options, found, strict=True)}
+    orders = {options[k].name: tuple(options[k].choice.names[c] for c in lists[-1]) for k, lists in found.items()}
     return HeldOut(
         ships.name, orders[ships.name][:length], orders, beginnings, int(crossed.sum()), int(base.sum()), base.size, gain,
         {name: share for name, share in zip(ships.choice.names, often, strict=True) if share}, len(mated), len(people),
         round(len(searched[0].enrolled) / folds), folds, repeats, seed,
     )
+
+
+def _promise(objective: Objective, option: Option) -> NDArray[np.float64]:
+    """(F,) the better of the objective without candidates and with all those of the glance."""
+    states = objective.start()
+    found = objective.value(states, frozenset()) if not option.least else np.zeros(objective.members.shape[1])
+    if option.glance:
+        for candidate in option.glance:
+            states = objective.grown(states, candidate)
+        found = np.maximum(found, objective.value(states, frozenset(option.glance)))
+    return np.nan_to_num(found, nan=0.0)
 
 
 def deal(count: int, mated: NDArray[np.int64], folds: int, repeats: int, seed: int) -> NDArray[np.int64]:
@@ -178,13 +212,16 @@ def deal(count: int, mated: NDArray[np.int64], folds: int, repeats: int, seed: i
     return fold
 
 
-def cheapest(shares: NDArray[np.float64], people: NDArray[np.int64], costs: NDArray[np.int64]) -> int:
-    """The choice by :data:`RULE` among hits (E, M) of choices of ``costs`` (E,); ``people`` (M,) are the probes'."""
+def pick(
+    shares: NDArray[np.float64], people: NDArray[np.int64], costs: NDArray[np.int64], options: NDArray[np.int64]
+) -> int:
+    """The choice by :data:`RULE` among hits (E, M) of choices of ``costs`` (E,) that belong to ``options`` (E,); ``people``
+    (M,) are the probes'. Of equally good ones the cheapest is the best."""
     _, place, sizes = np.unique(people, return_inverse=True, return_counts=True)
     best = int(np.lexsort((costs, -np.round(shares.mean(axis=1), 12)))[0])
-    order = np.lexsort((-shares.mean(axis=1), costs))
+    own = np.flatnonzero(options == options[best])
     count = len(sizes)
-    for e in order:
+    for e in own[np.argsort(costs[own], kind="stable")]:
         short = np.bincount(place, shares[best] - shares[e])
         mean = short.sum() / sizes.sum()
         error = np.sqrt(count / max(1, count - 1) * np.square(short - mean * sizes).sum()) / sizes.sum()
@@ -205,8 +242,8 @@ def _runs(options: Sequence[Option], baseline: Sequence[Scores]) -> tuple[Run, .
         raise InputError("expected at least one option with a run, got none")
     first = options[0].runs
     for option in options:
-        if option.most < 1:
-            raise InputError(f"option {option.name!r} expects lists of at least 1, got {option.most}")
+        if not 0 <= option.least <= option.most or option.most < 1:
+            raise InputError(f"option {option.name!r} expects 0 <= least <= most, got {option.least} and {option.most}")
         people = [(run.probe_subjects, run.gallery_subjects) for run in option.runs]
         if people != [(run.probe_subjects, run.gallery_subjects) for run in first]:
             raise InputError(f"options expect the same probes and portraits, got others for {option.name!r}")

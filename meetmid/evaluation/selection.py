@@ -6,6 +6,7 @@ at random (a hypergeometric count of those that score at least as high as the ma
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,12 @@ from meetmid.runtime.progress import Progress, ProgressCallback
 
 Members = NDArray[np.bool_]
 """(people, F): who belongs to each of F sets of people."""
+
+SLOWER = 1.5
+"""A step may take as many times as long as the one before: the lists part."""
+
+MEMORY = 2**29
+"""Bytes that a choice takes beside the templates."""
 
 
 def first_among(above: NDArray[np.integer], others: int, drawn: int) -> NDArray[np.float64]:
@@ -89,18 +96,19 @@ class Searched:
 class Objective:
     """The mean over all runs' mated probes of each set of people of :func:`first_among`, of any candidates of a choice.
 
-    ``among`` portraits are enrolled, the mate's among them; None: half of those there are.
+    ``among`` portraits are enrolled, the mate's among them; None: half of those there are. What the candidates add is kept up
+    to ``memory`` bytes.
     """
 
     def __init__(
         self, runs: Sequence[Run], choice: Choice, members: Members, names: tuple[str, ...], among: int | None = None,
-        threads: int = 1,
+        threads: int = 1, memory: int = MEMORY,
     ) -> None:
         if among is not None and among < 2:
             raise InputError(f"among expects at least 2 portraits, got {among}")
         self.choice, self.members = choice, members
         self.searched = [Searched(run, names) for run in runs]
-        self._growers = [Grower(run, choice, threads) for run in runs]
+        self._growers = [Grower(run, choice, threads, memory // len(runs)) for run in runs]
         self._tables = [self._table(s, among) for s in self.searched]
         self._known: dict[frozenset[int], NDArray[np.float64]] = {}
 
@@ -155,8 +163,11 @@ class Lists:
     values: NDArray[np.float64]
 
 
-def greedy(objective: Objective, most: int, progress: Progress | None = None) -> Lists:
-    """Add, for every set of people, the candidate that gives most, ``most`` times; of equal ones the first."""
+def greedy(
+    objective: Objective, most: int, progress: Progress | None = None, *, least: int = 1, until: float | None = None
+) -> Lists:
+    """Add, for every set of people, the candidate that gives most, ``most`` times; of equal ones the first. After ``least``
+    times nothing is begun that is not expected to end before ``until`` (of time.monotonic)."""
     sets, count = objective.members.shape[1], len(objective.choice.names)
     most = min(most, count)
     states = {frozenset[int](): objective.start()}
@@ -164,6 +175,7 @@ def greedy(objective: Objective, most: int, progress: Progress | None = None) ->
     orders = np.zeros((sets, most), np.int64)
     chosen = [frozenset[int]() for _ in range(sets)]
     for step in range(most):
+        begun = time.monotonic()
         best = np.full(sets, -1.0)
         for candidate in range(count):
             for key in {k for k in chosen if candidate not in k}:
@@ -178,7 +190,12 @@ def greedy(objective: Objective, most: int, progress: Progress | None = None) ->
             chosen[k] = old | {int(orders[k, step])}
             if chosen[k] not in states:
                 states[chosen[k]] = objective.grown(before[old], int(orders[k, step]))
-    return Lists(orders, np.array(values).T)
+        now = time.monotonic()
+        if until is not None and step + 1 >= least and now + SLOWER * (now - begun) > until:
+            if progress is not None:
+                progress.step((most - step - 1) * count)
+            break
+    return Lists(orders[:, : len(values) - 1], np.array(values).T)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from meetmid.errors import Cancelled, InputError
 from meetmid.evaluation import Trials, search
 from meetmid.evaluation.choices import Choice, Run
-from meetmid.evaluation.held_out import Option, cheapest, deal, jaccard, validate
+from meetmid.evaluation.held_out import Option, deal, jaccard, pick, validate
 from meetmid.evaluation.ladder import masked_side
 from meetmid.evaluation.selection import first_among, select
 from meetmid.evaluation.uncertainty import mean_interval
@@ -153,6 +153,36 @@ def test_a_real_gain_is_found_and_told() -> None:
     assert str(validate(options, [scores_of(run, [])], seed=2)) != told
 
 
+def test_screening_lets_only_what_promises_most_through() -> None:
+    run = made(6, 60, [0.0, 1.0, 0.0, 1.0, 0.0], noise=1.5)
+    worse = made(6, 60, [0.0, 0.2, 0.0, 0.2, 0.0], noise=1.5)
+    glance = (1, 3)
+    good = Option("good", (run,), choice_of(run), 2, 1, glance)
+    bad = Option("bad", (worse,), choice_of(run), 2, 1, glance)
+    seen: list[tuple[int, int, str]] = []
+    base = [scores_of(run, [])]
+    found = validate([bad, good], base, repeats=2, screen=1, progress=lambda *step: seen.append(step))
+    alone = validate([good], base, repeats=2)
+    assert set(found.lists) == {"good"}
+    assert str(found) == str(alone)
+    assert [b.length for b in found.beginnings] == [1, 2]
+    assert [step for step in seen if step[2] == "screen"] == [(1, 2, "screen"), (2, 2, "screen")]
+    assert seen[-1] == (10, 10, "select")
+    both = validate([bad, good], base, repeats=2, screen=2)
+    assert set(both.lists) == {"good", "bad"}
+
+
+def test_lists_are_cut_short_where_time_is_up() -> None:
+    run = made(6, 30, [0.0, 1.0, 0.0, 1.0, 0.0])
+    seen: list[tuple[int, int, str]] = []
+    options = [Option(name, (run,), choice_of(run), 4, least) for name, least in (("a", 0), ("b", 2))]
+    found = validate(options, [scores_of(run, [])], repeats=1, seconds=0.0, progress=lambda *step: seen.append(step))
+    whole = validate(options, [scores_of(run, [])], repeats=1)
+    assert {name: len(its) for name, its in found.lists.items()} == {"a": 1, "b": 2}
+    assert {name: its[: len(found.lists[name])] for name, its in whole.lists.items()} == found.lists
+    assert seen[-1] == (40, 40, "select")
+
+
 def test_noise_promises_nothing() -> None:
     """Forty candidates that tell nothing: on its own people the best list looks better, on others it is not."""
     promised, shown = [], []
@@ -206,17 +236,19 @@ def test_several_portraits_of_one_person_count_once() -> None:
     assert found.baseline_hits == hits
 
 
-def test_the_rule_takes_the_cheapest_within_one_standard_error() -> None:
+def test_the_rule_takes_the_best_options_shortest_list_within_one_standard_error() -> None:
     people = np.arange(100)
     best = np.ones(100)
     near = best.copy()
     near[:3] = 0.0
     best[3:5] = 0.0  # 1 % short, and the paired standard error of three people fewer and two more is 2.2 %
     far = best.copy()
-    far[10:19] = 0.0  # 7 % short of it with a standard error of 3.2 %
-    assert cheapest(np.stack([far, near, best]), people, np.array([1, 2, 3])) == 1
-    assert cheapest(np.stack([far, best, best]), people, np.array([1, 3, 2])) == 2
-    assert cheapest(np.stack([best, far]), people, np.array([9, 1])) == 0
+    far[10:19] = 0.0  # 9 % short of it with a standard error of 2.9 %
+    one = np.zeros(3, int)
+    assert pick(np.stack([far, near, best]), people, np.array([1, 2, 3]), one) == 1
+    assert pick(np.stack([far, best, best]), people, np.array([1, 3, 2]), one) == 2
+    assert pick(np.stack([best, far]), people, np.array([9, 1]), one[:2]) == 0
+    assert pick(np.stack([far, near, best]), people, np.array([1, 2, 3]), np.array([0, 1, 0])) == 2
 
 
 def test_jaccard_by_hand() -> None:
@@ -252,6 +284,8 @@ def test_bad_requests_are_refused_and_progress_cancels() -> None:
         validate([option], [base], folds=7)
     with pytest.raises(InputError, match="at least 2 folds"):
         validate([option], [base], folds=1)
+    with pytest.raises(InputError, match="0 <= least <= most, got 3 and 2"):
+        validate([Option("one", (run,), choice_of(run), 2, 3)], [base])
     other = Option("two", (made(1, 13, [0.5, 0.5]),), choice_of(run), 2)
     with pytest.raises(InputError, match="same probes and portraits, got others for 'two'"):
         validate([option, other], [base])

@@ -1,0 +1,1 @@
+"""Choosing a configuration for one's own matcher and camera."""
