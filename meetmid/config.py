@@ -177,8 +177,11 @@ class MatchConfig:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
         if len(set(self.scales)) != len(self.scales):
             raise refused(self, _EXPECTED, "scales")
-        if self.sharp_from is not None and not self.identity:
-            raise ConfigError("sharp_from needs identity=True: sharp probes meet the undegraded portraits")
+        if self.sharp_from is not None and not self.comparable:
+            raise ConfigError(
+                "sharp_from expects identity=True and no scale 1: sharp probes meet the undegraded portraits as they are, which "
+                f"pictures that need a translation cannot; got identity={self.identity}, scales={self.scales}"
+            )
         if self.scales and not self.sigmas:
             raise refused(self, _EXPECTED, "sigmas")
         if self.score_norm == "z" and not self.additive:
@@ -191,6 +194,11 @@ class MatchConfig:
     def is_sharp(self, resolution: float) -> bool:
         """Whether a probe of this effective resolution is compared as it is."""
         return self.sharp_from is not None and resolution >= self.sharp_from
+
+    @property
+    def comparable(self) -> bool:
+        """Whether probes can be compared as they are."""
+        return self.identity and 1 not in self.scales
 
     @property
     def additive(self) -> bool:
@@ -268,15 +276,15 @@ SHARP_FROM = 36
 """Where degraded portraits begin to harm, in pixels of effective resolution (benchmarks/economy.py)."""
 
 _SHORT = MatchConfig(
-    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0, 0.4), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
+    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
     sharp_from=SHARP_FROM,
 )
 
 PRESETS: dict[str, MatchConfig] = {
     "plain": MatchConfig(preset="plain", scales=(), paths="none", centering="none"),
-    "fast": replace(_SHORT, preset="fast", sigmas=(0.0,), paths=PATHS[:4]),
-    "balanced": replace(_SHORT, preset="balanced", paths=PATHS[:8]),
-    "accurate": replace(_SHORT, preset="accurate", paths=PATHS, flip=True),
+    "fast": replace(_SHORT, preset="fast", paths=PATHS[:4]),
+    "balanced": replace(_SHORT, preset="balanced"),
+    "accurate": replace(_SHORT, preset="accurate", sigmas=(0.0, 0.4), identity_weight=2.0, flip=True),
     "paper": _PAPER,
     "paper-set": replace(_PAPER, preset="paper-set", centering="set"),
 }
@@ -311,8 +319,8 @@ def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = Fal
 def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:
-    """A configuration with the keywords of a Matcher applied, its Z-norm left out where other keywords leave no room for it;
-    raises ConfigError for unknown options."""
+    """A configuration with the keywords of a Matcher applied, its Z-norm and ``sharp_from`` left out where other keywords leave
+    no room for them; raises ConfigError for unknown options."""
     changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
     if hallucinator is not None:
         changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
@@ -322,6 +330,10 @@ def configured(
         if not isinstance(fusion, tuple | list) or len(fusion) != 2:
             raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
         changes["probe_rule"], changes["gallery_rule"] = fusion
-    made = replace(config, **{"score_norm": "none", **changes})
-    kept = config.score_norm == "z" and "score_norm" not in changes and made.additive
-    return replace(made, score_norm="z") if kept else made
+    made = replace(config, **{"score_norm": "none", "sharp_from": None, **changes})
+    kept: dict[str, Any] = {}
+    if "score_norm" not in changes and made.additive:
+        kept["score_norm"] = config.score_norm
+    if "sharp_from" not in changes and made.comparable:
+        kept["sharp_from"] = config.sharp_from
+    return replace(made, **kept)

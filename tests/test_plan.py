@@ -1,9 +1,12 @@
 """Presets run; plans count what is really run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import meetmid
+from meetmid.plan import curve
 from meetmid.runtime.sessions import Network
 
 
@@ -103,3 +106,24 @@ def test_a_whole_tree_is_tried_on_a_few_of_its_paths(small, face, monkeypatch):
         monkeypatch.setattr("meetmid.timing.BUDGET", 1e-9)
         assert matcher.plan(1, 1).seconds > 0
     assert sum(taken) < 200
+
+
+def test_the_plan_tells_what_was_measured_of_an_unchanged_preset(tiny):
+    known = replace(tiny, facts={"rank_1": {"plain": "24 px 1.0 %"}}, presets={"fast": {"scales": []}})
+    for options, told in (({}, "24 px 1.0 %"), ({"flip": True}, ""), ({"preset": "fast"}, "")):
+        with meetmid.Matcher(**{"preset": "plain", "matcher": known, "device": "cpu", **options}) as matcher:
+            plan = matcher.plan(1, 1, measure=False)
+            assert plan.rank_1 == told
+            assert ("rank-1 measured" in str(plan)) == bool(told)
+
+
+def test_the_curve_has_a_line_for_every_beginning_of_the_list(tiny):
+    table = {"measured": "of 10 people", "paths": [["gblur"], ["disk", "pshuf"]], "rank_1_16px": [1.0, 2.0, 3.0],
+             "rank_1_24px": [10.0, 20.5, 30.0]}
+    lines = curve(replace(tiny, facts={"curve": table})).splitlines()
+    assert lines[0] == "of 10 people"
+    assert lines[1].split() == ["templates", "a", "portrait", "24", "px", "16", "px", "path", "added"]
+    assert [line.split()[:3] for line in lines[2:]] == [["1", "10.0", "1.0"], ["2", "20.5", "2.0"], ["3", "30.0", "3.0"]]
+    assert lines[4].endswith("disk+pshuf")
+    with pytest.raises(meetmid.ConfigError, match="'tiny' has no curve of accuracy against cost"):
+        curve(tiny)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meetmid.config import MatchConfig
+from meetmid.config import MatchConfig, configured, preset
 from meetmid.errors import ConfigError, InputError
 from meetmid.probes.resolution import Detail
 from meetmid.resize import resize, to_float, to_uint8
@@ -113,13 +113,21 @@ def test_all_sharp_sets_need_no_mean_of_probes(small, sharp, far, portraits):
 
 
 def test_what_goes_wrong_is_told(small, sharp, far, portraits):
-    with pytest.raises(ConfigError, match="sharp_from needs identity=True"):
-        MatchConfig(identity=False, sharp_from=30)
+    for changes in ({"identity": False}, {"scales": (1,)}):
+        with pytest.raises(ConfigError, match="sharp_from expects identity=True and no scale 1"):
+            MatchConfig(sharp_from=30, **changes)
     for value in (0, 1.5, "36", True):
         with pytest.raises(ConfigError, match="sharp_from expects"):
             MatchConfig(sharp_from=value)
     with small(sharp_from=20) as matcher, pytest.raises(InputError, match="2 of 4 of the cohort's probes are sharp"):
         matcher.learn_means([*far, *sharp], portraits)
+
+
+def test_a_preset_leaves_them_where_probes_need_a_translation() -> None:
+    for changes in ({"identity": False}, {"scales": (1,), "lr_size": 40}):
+        assert configured(preset("balanced"), "m", None, None, None, changes).sharp_from is None
+    assert configured(preset("balanced"), "m", None, None, None, {"scales": (2,)}).sharp_from == preset("balanced").sharp_from
+    assert configured(preset("balanced"), "m", None, None, None, {"sharp_from": None}).sharp_from is None
 
 
 def test_a_gallery_serves_every_threshold(portraits):
