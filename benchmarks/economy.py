@@ -5,9 +5,9 @@
 paper: closed-set rank-1 of the presets and of the full tree (1,463 paths, three scales, 48 super-resolved probe hypotheses;
 vector and set centring) for the shipped pair and three other matchers, two simulated cameras and several seeds pooled;
 differences are paired, their 95 % intervals draw people. The full tree's templates take hours and are cached. sharp: probes
-of 48, 64 and 112 px beside the plain matcher. curve: rank-1 by the number of gallery paths, every prefix of the shipped list.
-Matchers that bring no means have theirs learned from people with a single picture, who are in no part of the split. Writes
-benchmarks/results/economy.csv.
+of 48, 64 and 112 px beside the plain matcher, and all together as size 0. curve: rank-1 by the number of gallery paths, every
+prefix of the shipped list. Matchers that bring no means have theirs learned from people with a single picture, who are in no
+part of the split. Writes benchmarks/results/economy.csv.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Bench:
             "gallery_templates": cost[1], "against": against, "points": "", "points_low95": "", "points_high95": "",
         }
         if against:
-            found = difference(hits, self.hits[matcher, against, size], self.people)
+            people = np.tile(self.people, len(hits) // len(self.people))
+            found = difference(hits, self.hits[matcher, against, size], people)
             row |= dict(zip(("points", "points_low95", "points_high95"), (round(v, 2) for v in found), strict=True))
         self.rows.append(row)
         told = f", {row['points']:+} [{row['points_low95']}, {row['points_high95']}] to {against}" if against else ""
@@ -119,6 +120,11 @@ class Bench:
                 hits = np.concatenate([self.found(each) for each in scores])
                 cost = (probe.super_resolutions + probe.probe_templates, portrait.gallery_templates)
                 self.tell(name, system, size, hits, cost, against)
+
+    def pool(self, name: str, system: str, sizes: tuple[int, ...], against: str) -> None:
+        """All sizes together, as size 0."""
+        cost = self.rows[-1]["probe_evaluations"], self.rows[-1]["gallery_templates"]
+        self.tell(name, system, 0, np.concatenate([self.hits[name, system, size] for size in sizes]), cost, against)
 
     def paper(self, name: str, sizes: tuple[int, ...]) -> None:
         """The full tree in its two readings, from cached templates."""
@@ -171,6 +177,7 @@ def main() -> None:
         if "sharp" in args.parts:
             for preset in PRESET_NAMES:
                 more.run(name, preset, preset_config(name, preset), SHARP, "" if preset == "plain" else "plain")
+                more.pool(name, preset, SHARP, "" if preset == "plain" else "plain")
         if "curve" in args.parts:
             curve(more, name, (*sizes, 12))
         write_csv(args.csv, bench.rows + more.rows)
