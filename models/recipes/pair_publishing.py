@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +80,6 @@ def publish(
 
 def add_means(data: Path) -> None:
     """Name the partner in the probe network's card, learn the pair's reference means and write them beside it."""
-    import tomllib
-
     folder = MODELS / "slimface_probe"
     card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
     plain = {key: value for key, value in card.items() if not isinstance(value, dict)} | {"partner": "../slimface_gallery"}
@@ -93,3 +93,35 @@ def add_means(data: Path) -> None:
         "16, 20 and 24 px; portraits by slimface-gallery",
     }
     write_card(folder / "card.toml", card)
+
+
+def add_figures(results: Path) -> None:
+    """Write what benchmarks/models.py and benchmarks/economy.py measured of the presets, and of every beginning of the list of
+    paths, into the probe network's card, for :meth:`meetmid.Matcher.plan`."""
+    folder = MODELS / "slimface_probe"
+    card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
+    systems = {"pair": "plain", "meetmid.match, preset fast": "fast", "meetmid.match as shipped": "balanced"}
+    measured = [row for row in _read(results / "models.csv") if row["what"] == "rank-1" and row["system"] in systems]
+    lists = [row for row in _read(results / "economy.csv") if row["matcher"] == card["name"] and "paths" in row["system"]]
+    card["rank_1"] = {
+        preset: ", ".join(f"{row['size']} px {row['k']}/{row['n']} = {100 * int(row['k']) / int(row['n']):.1f} %"
+                          for row in measured if row["system"] == system)
+        for system, preset in systems.items()
+    }
+    whole = [row for row in lists if row["system"] == f"{len(PATHS)} paths"]
+    card["rank_1"]["accurate"] = ", ".join(
+        f"{row['size']} px {row['k']}/{row['n']} = {100 * int(row['k']) / int(row['n']):.1f} %" for row in whole
+    )
+    sizes = list(dict.fromkeys(row["size"] for row in lists))
+    card["curve"] = {
+        "measured": f"rank-1 in percent of {lists[0]['n']} probes of 130 people (two simulated cameras, benchmarks/economy.py)",
+        "paths": PATHS,
+        **{f"rank_1_{size}px": [round(100 * int(row["k"]) / int(row["n"]), 1) for row in lists if row["size"] == size]
+           for size in sizes},
+    }
+    write_card(folder / "card.toml", card)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
