@@ -31,7 +31,7 @@ Crops = Sequence[NDArray[np.uint8] | None]
 @dataclass(frozen=True)
 class Run:
     """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. ``sharp`` ones meet
-    its undegraded portraits; ``again``: an earlier run met the same gallery."""
+    its undegraded portraits; ``again``: another run meets the same gallery, and counts what it dropped."""
 
     gallery: Gallery
     entries: tuple[int, ...] | None = None
@@ -166,7 +166,7 @@ class Comparison:
             return None
         far = np.repeat(~probes.sharp, np.diff(probes.pool.first)).astype(np.float32)
         pool = probes.pool if far.all() else replace(probes.pool, weights=probes.pool.weights * far[:, None, None])
-        _check_set(pool)
+        _check_set(pool, f", {int(probes.sharp.sum())} of {len(probes.ids)} probes being sharp" if probes.sharp.any() else "")
         return pool_means(pool)
 
     def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
@@ -194,7 +194,7 @@ class Comparison:
             return fuse_portraits(p, g, probe_rule, gallery_rule, **options)
         scores = fuse_sides(p, g, [(probe_rule, gallery_rule)], **options)[0]
         if config.score_norm == "z":
-            each = g.added(limit=memory // 8, unit=config.gallery_rule == "S_add")
+            each = g.added(limit=memory // 8, unit=gallery_rule == "S_add")
             scores /= root_mean_squares(each, self.reference().second_moment())
         return scores
 
@@ -208,7 +208,7 @@ class Comparison:
         if self.config.centering == "none":
             return p, g
         if self.config.centering == "set":
-            of_gallery = pool_means(gallery)
+            of_gallery = pool_means(replace(gallery, weights=np.asarray(g.weights)))
             of_probes = of_gallery if sharp else probe_means
         else:
             reference, labels = self.reference(), scale_labels(self.config)
@@ -243,9 +243,10 @@ def _by_sharpness(gallery: Gallery, probes: Taken) -> Iterator[Run]:
     yield Run(gallery, sharp, int(bool(far)), 1 + bool(far), sharp=True, again=bool(far))
 
 
-def _check_set(pool: TemplatePool) -> None:
+def _check_set(pool: TemplatePool, besides: str = "") -> None:
     """The mean of one picture is that picture: centred by it, only rounding noise would be left to score."""
     if int((pool.weights.sum(axis=(1, 2)) > 0).sum()) == 1:
         raise ConfigError(
-            "centering='set' expects at least 2 usable pictures on each side, got 1; use 'reference', 'vector' or 'none'"
+            f"centering='set' expects at least 2 usable pictures on each side, got 1{besides}; use 'reference', 'vector' or "
+            f"'none'"
         )

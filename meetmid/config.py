@@ -118,7 +118,7 @@ class MatchConfig:
     ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
     their own size. A probe of an effective resolution (:mod:`meetmid.probes.resolution`) of ``sharp_from`` pixels or more is
     a picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by
-    the mean of their side.
+    the mean of their side. Of an entry with such a picture the others do not take part, which its status says.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
@@ -179,7 +179,7 @@ class MatchConfig:
             raise refused(self, _EXPECTED, "scales")
         if self.sharp_from is not None and not self.comparable:
             raise ConfigError(
-                "sharp_from expects identity=True and no scale 1: sharp probes meet the undegraded portraits as they are, which "
+                "sharp_from expects identity=True and no scale 1: sharp probes meet undegraded portraits as they are, which "
                 f"pictures that need a translation cannot; got identity={self.identity}, scales={self.scales}"
             )
         if self.scales and not self.sigmas:
@@ -272,8 +272,8 @@ PATHS = (
 )
 """Best first, so that every beginning is the choice for fewer (benchmarks/selection.py, three matchers together)."""
 
-SHARP_FROM = 36
-"""Where degraded portraits begin to harm, in pixels of effective resolution (benchmarks/economy.py)."""
+SHARP_FROM = 33
+"""Where degraded portraits begin to harm, in pixels of effective resolution: the pair and EdgeFace-XS on the selection part."""
 
 _SHORT = MatchConfig(
     hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",

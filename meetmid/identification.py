@@ -83,7 +83,8 @@ def _pictures(
     """The undegraded templates of portraits make the cheap scores; only those portraits are degraded that may win."""
     hints = hints_for(faces, side, compare.config.faces)
     undegraded = compare.having(paths=((),), draws_per_node=1)
-    cheap = undegraded.scores_of(probes, undegraded.enroll(side, faces, callback), CHEAP)
+    clean = undegraded.enroll(side, faces, callback)
+    cheap = undegraded.scores_of(probes, clean, CHEAP)
     together = max(1, TOGETHER // GalleryLayout.of(compare.config).networks_runs())
 
     def exact(wanted: Wanted) -> Compared:
@@ -95,6 +96,8 @@ def _pictures(
             for column, entry in enumerate(part):
                 yield entry, list(range(len(cheap))), scores[:, column]
 
-    sharp = probes.sharp[:, None]
+    if not probes.sharp.any():
+        return progressive(cheap, k, miss, exact)
+    sharp = probes.sharp[:, None]  # these meet the undegraded portraits anyway
     found = progressive(np.where(sharp, np.float32(np.nan), cheap), k, miss, exact)
-    return np.where(sharp, cheap, found)  # these meet undegraded portraits anyway
+    return np.where(sharp, undegraded.scores_of(probes, clean), found)

@@ -187,6 +187,7 @@ class Intake:
         sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
+        alone: list[list[str]] = [[] for _ in side]
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
             for row, early in enumerate(prepared):
                 index, source, hint = pictures[row]
@@ -202,7 +203,7 @@ class Intake:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
                     if made.detail is not None:
-                        notes[index] += [] if self._sharp(made.detail) else left_out(made.found.picture, self.config)
+                        notes[index] += left_out(made.found.picture, self.config)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
                         if not sizes[index, 1] >= made.detail.resolution:
                             sizes[index] = of_picture
@@ -211,8 +212,12 @@ class Intake:
         sharp = self._sharp_alone(pool, details)
         status = []
         for index, entry in enumerate(side):
+            if sharp[index] and len(entry.sources) > 1:
+                count = int((pool.weights[pool.first[index] : pool.first[index + 1], 0, 0] > 0).sum())
+                alone[index] = [f"compared by the {count} sharp of {len(entry.sources)} pictures"]
+            notes[index] = [] if sharp[index] else notes[index]
             usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
-            status.append(_status(entry, reasons[index], notes[index], usable))
+            status.append(_status(entry, reasons[index], notes[index] + alone[index], usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))

@@ -49,11 +49,10 @@ class Matcher:
 
     ``preset`` (with what the matcher's card says of it, but not on enlargement where ``hallucinator`` or ``sigmas`` is given)
     or ``config`` (as it is) says what to compute; keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
-    ``seed``, ``errors`` override it (a preset's Z-norm goes where they leave no room for it); ``fusion`` is a (probe rule,
-    gallery rule) pair. ``matcher`` and ``hallucinator`` name
-    models, folders or ONNX files, ``gallery_matcher`` another one for the portraits, in the same template space, default the
-    partner that the matcher's card names, or else itself;
-    ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
+    ``seed``, ``errors`` override it (its Z-norm and ``sharp_from`` go where they leave no room for them); ``fusion`` is a
+    (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name models, folders or ONNX files, ``gallery_matcher``
+    another one for the portraits, in the same template space, default the partner that the matcher's card names, or else
+    itself; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
     :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
     ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
     the models (at least 128 MiB, default 1 GiB), ``progress`` a callback ``(done, total, stage)`` that cancels with False.
@@ -98,7 +97,12 @@ class Matcher:
         self.gallery_network = self.network if card is self.card else self._templates(card)
         self.network.check_comparable(self.gallery_network)
         if self.config.degraded_by == "probe":
-            self.gallery_network.check_same_crops(self.network)
+            self.gallery_network.check_same_crops(self.network, "degraded_by='probe'")
+        if self.config.sharp_from is not None:
+            if config is None and "sharp_from" not in options and not self.network.same_crops(self.gallery_network):
+                self.config = replace(self.config, sharp_from=None)  # a preset's
+            else:
+                self.network.check_same_crops(self.gallery_network, f"sharp_from={self.config.sharp_from}")
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self.hallucinator.check(self.config.lr_size)
         self._detector: Detector
@@ -268,10 +272,13 @@ class Matcher:
         if name not in PRESETS or self.gallery_network.network.card.path != _partner(self.card):
             return ""
         own = configured(advised(name, self.card.presets), self.card.name, None, None, None, {"gallery_matcher": partner})
-        return str(self.card.facts.get("rank_1", {}).get(name, "")) if own.hash() == self.config.hash() else ""
+        where = {"faces": self.config.faces, "color": self.config.color, "detector": self.config.detector}
+        unchanged = replace(own, **where).hash() == self.config.hash()  # type: ignore[arg-type]
+        return str(self.card.facts.get("rank_1", {}).get(name, "")) if unchanged else ""
 
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
-        """The uncentred templates of every probe hypothesis (``pool``), for any number of matches or ways to fuse them."""
+        """The uncentred templates of every probe hypothesis (``pool``), for any number of matches or ways to fuse them. Of an
+        entry that is ``sharp`` there are only those of its sharp pictures as they are, by the portraits' network."""
         taken = self.comparison.intake.probes(entries(probe, ids=ids, what="probe"), faces, self._progress)
         return replace(taken, made_by=self._made_by)
 
@@ -298,7 +305,7 @@ class Matcher:
 
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
         """
-        hints, compare = hints_of_sides(faces), self.comparison
+        hints, compare = hints_of_sides(faces), self.comparison.having(sharp_from=None)
         layout = compare.layout()
         probe = compare.intake.probes(entries(probes, what="probes"), hints["probe"], self._progress)
         side = entries(portraits, what="portraits")
@@ -309,11 +316,6 @@ class Matcher:
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
         }
         labels = scale_labels(self.config)
-        if probe.sharp.any():
-            raise InputError(
-                f"{int(probe.sharp.sum())} of {len(probe.ids)} of the cohort's probes are sharp (sharp_from="
-                f"{self.config.sharp_from}): means are learned from far ones"
-            )
         means = pool_means(probe.pool)
         moment = pool_moment(probe.pool, means) if self.config.identity else None
         return ReferenceMeans(self._space, labels, means, pool_means(gallery.pool), conditions, moment)

@@ -21,6 +21,12 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
     small = int((probes.sizes[:, 0] < SMALLEST).sum())
     if small:
         found.append(f"{small} of {len(probes.ids)} probes are smaller than {SMALLEST:.0f} px: below the validated size")
+    sharp = int(probes.sharp.sum())
+    if sharp:
+        told = f"{sharp} of {len(probes.ids)} probes hold {matcher.config.sharp_from} px or more and were compared as they are"
+        if matcher.calibration is not None:
+            told += ": likelihood ratios hold for them only where the calibration was learned from such probes too"
+        found.append(told)
     if probes.left_out:
         found.append(f"{probes.left_out} of {len(probes.ids)} probes are too large for some scale: see their status")
     on_cpu = matcher.network.network.provider == PROVIDERS["cpu"]

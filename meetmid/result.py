@@ -234,10 +234,12 @@ class MatchResult:
                     arrays = {key: data[key] for key in data.files}
                 values = json.loads(arrays.pop("header").tobytes())
             calibration = values.get("calibration")
+            sizes = np.full((len(arrays["probe_size"]), 3), np.nan, np.float32)
+            sizes[:, : arrays["probe_size"].shape[1]] = arrays["probe_size"]  # older ones have no noise
             crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
             return cls(
                 arrays["scores"], tuple(values["probe_ids"]), tuple(values["gallery_ids"]), tuple(values["probe_status"]),
-                tuple(values["gallery_status"]), arrays["probe_size"], tuple(values["warnings"]),
+                tuple(values["gallery_status"]), sizes, tuple(values["warnings"]),
                 MatchConfig.from_dict(values["config"]), values["models"], values["seconds"], crops,
                 arrays.get("probe_first"), arrays.get("probe_means"),
                 None if calibration is None else Calibration.of(calibration),

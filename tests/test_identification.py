@@ -39,6 +39,18 @@ def test_both_ways_find_the_same(small, many, probes, tmp_path, changes, enrolle
         assert matcher.identify(probes, gallery, 2) == want
 
 
+@pytest.mark.parametrize("rules", [("S_add", "S_max"), ("S_max", "S_add"), ("S_max", "T_add")])
+def test_sharp_entries_of_several_pictures_are_scored_by_the_rules(small, face, many, rules):
+    groups = [[a, b] for a, b in zip(many[::2], many[1::2], strict=True)]
+    probes = [[face(80, 60), face(81, 60)], [face(82, 8)]]
+    with small(sharp_from=14, fusion=rules) as matcher:
+        result = matcher.match(probes, groups)
+        assert [size >= 14 for size in result.probe_size[:, 1]] == [True, False]
+        assert told(result.rank(3)) == [
+            [(c.id, c.index, c.rank, c.score) for c in row] for row in matcher.identify(probes, groups, 3, miss=1e-3)
+        ]
+
+
 def test_fewer_portraits_are_degraded_than_there_are(small, many, probes, monkeypatch):
     with small(gallery_rule="S_max") as matcher:
         seen = []

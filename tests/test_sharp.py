@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from meetmid.config import MatchConfig, configured, preset
-from meetmid.errors import ConfigError, InputError
+from meetmid.errors import ConfigError
+from meetmid.matcher import Matcher
 from meetmid.probes.resolution import Detail
 from meetmid.resize import resize, to_float, to_uint8
 
@@ -47,8 +48,7 @@ def test_they_meet_the_undegraded_portraits_as_they_are(small, sharp, far, portr
         assert np.array_equal(own, stored[:, 0, 0])
         mean = 0.0
         if centering == "set":
-            weights = gallery.pool.weights[:, 0]
-            mean = (stored[:, 0] * weights[..., None]).sum(axis=(0, 1)) / weights.sum()
+            mean = own.mean(axis=0)
         if centering == "vector":
             probes, own = (rows - rows.mean(axis=1, keepdims=True) for rows in (probes, own))
         want = cosines(probes - mean, own - mean)
@@ -83,6 +83,8 @@ def test_the_sharp_pictures_of_an_entry_stand_for_it(small, sharp, far, portrait
         assert np.array_equal(together.scores[:1], matcher.match(sharp[:1], portraits).scores)
         assert np.array_equal(together.scores[1:], matcher.match([far], portraits).scores)
         assert together.probe_size[0, 1] >= 20
+        assert together.probe_status == ("ok: compared by the 1 sharp of 2 pictures", "ok")
+        assert "1 of 2 probes hold 20 px or more and were compared as they are" in together.warnings
 
 
 def test_their_scores_are_explained(small, sharp, far, portraits):
@@ -108,19 +110,32 @@ def test_native_sizes_have_no_gallery_for_them(small, sharp, far, portraits):
 def test_all_sharp_sets_need_no_mean_of_probes(small, sharp, far, portraits):
     with small(sharp_from=20, centering="set") as matcher:
         assert np.isfinite(matcher.match(sharp[:1], portraits).scores).all()
-        with pytest.raises(ConfigError, match="at least 2 usable"):
+        with pytest.raises(ConfigError, match="at least 2 usable pictures on each side, got 1, 2 of 3 probes being sharp"):
             matcher.match([far[0], *sharp], portraits)
 
 
-def test_what_goes_wrong_is_told(small, sharp, far, portraits):
+def test_means_are_learned_from_all_probes_of_a_cohort(small, sharp, far, portraits):
+    with small(sharp_from=20) as matcher, small(sharp_from=None) as without:
+        cohort = [*far, *sharp]
+        assert np.array_equal(matcher.learn_means(cohort, portraits).probe, without.learn_means(cohort, portraits).probe)
+
+
+def test_a_pair_of_other_crops_cannot_share_them(small, make_matcher, tmp_path):
+    ours = make_matcher(tmp_path / "p", name="p", space="both")
+    theirs = make_matcher(tmp_path / "g", name="g", space="both", alignment="arcface-96x112")
+    with pytest.raises(ConfigError, match="sharp_from=20 shows the crops of 'p'"):
+        small(matcher=ours, gallery_matcher=theirs, sharp_from=20)
+    with Matcher("fast", matcher=ours, gallery_matcher=theirs, centering="none") as matcher:
+        assert matcher.config.sharp_from is None
+
+
+def test_what_goes_wrong_is_told():
     for changes in ({"identity": False}, {"scales": (1,)}):
         with pytest.raises(ConfigError, match="sharp_from expects identity=True and no scale 1"):
             MatchConfig(sharp_from=30, **changes)
     for value in (0, 1.5, "36", True):
         with pytest.raises(ConfigError, match="sharp_from expects"):
             MatchConfig(sharp_from=value)
-    with small(sharp_from=20) as matcher, pytest.raises(InputError, match="2 of 4 of the cohort's probes are sharp"):
-        matcher.learn_means([*far, *sharp], portraits)
 
 
 def test_a_preset_leaves_them_where_probes_need_a_translation() -> None:

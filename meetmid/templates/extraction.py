@@ -77,12 +77,16 @@ class TemplateNetwork:
                 f"{other.length}"
             )
 
-    def check_same_crops(self, other: TemplateNetwork) -> None:
-        """Raise ConfigError unless the other network expects faces aligned as this one does."""
+    def same_crops(self, other: TemplateNetwork) -> bool:
+        """Whether the other network expects faces aligned as this one does."""
+        return self.network.card.contract.alignment == other.network.card.contract.alignment
+
+    def check_same_crops(self, other: TemplateNetwork, why: str) -> None:
+        """Raise ConfigError unless the other network expects faces aligned as this one does, whose crops it is shown."""
         ours, theirs = self.network.card, other.network.card
-        if ours.contract.alignment != theirs.contract.alignment:
+        if not self.same_crops(other):
             raise ConfigError(
-                f"degraded_by='probe' shows the crops of {ours.name!r} (alignment {ours.contract.alignment!r}) to "
+                f"{why} shows the crops of {ours.name!r} (alignment {ours.contract.alignment!r}) to "
                 f"{theirs.name!r} ({theirs.contract.alignment!r}): the two must be aligned alike"
             )
 

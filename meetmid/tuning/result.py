@@ -83,7 +83,7 @@ class Tuned:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON, for ``--config`` and ``Matcher(config=read_config(path)[0])``."""
+        """Write JSON, for ``--config`` and :func:`open_tuned`."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
 
 
@@ -101,6 +101,15 @@ def read_config(path: str | os.PathLike[str]) -> tuple[MatchConfig, dict[str, st
         told = f"{os.fspath(path)}: expected a configuration ({FORMAT}), got {type(error).__name__}: {error}"
         raise StoreError(told) from error
     return MatchConfig.from_dict(config), {str(name): str(sha) for name, sha in models.items()}
+
+
+def open_tuned(path: str | os.PathLike[str], **options: Any) -> Matcher:
+    """A Matcher with the configuration in a file, ``options`` as it takes them. Raises ConfigError where the file was tuned for
+    other models than these, and as :func:`read_config`."""
+    config, models = read_config(path)
+    matcher = Matcher(config=config, **options)
+    check_models(matcher, models)
+    return matcher
 
 
 def models_of(matcher: Matcher) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The effective resolution and the noise of a crop."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,11 +9,13 @@ from meetmid.resize import resize, to_float, to_uint8
 
 
 def lossless(crop, side, allowed=2.0):
-    """Whether reducing the longer side to ``side`` loses at most so many grey levels RMS."""
+    """Whether reducing the longer side to ``side`` loses at most so many grey levels RMS in half of 8 x 8 tiles."""
     factor = side / max(crop.shape[:2])
     small = tuple(max(1, round(n * factor)) for n in crop.shape[:2])
     restored = resize(resize(to_float(crop), small), crop.shape[:2])
-    return 255 * np.sqrt(np.mean((restored.astype(np.float64) - to_float(crop)) ** 2)) <= allowed
+    squares = ((restored.astype(np.float64) - to_float(crop)) ** 2).mean(axis=2)
+    tiles = [tile.mean() for rows in np.array_split(squares, 8) for tile in np.array_split(rows, 8, axis=1)]
+    return 255 * np.sqrt(np.median(tiles)) <= allowed
 
 
 def sharp(side, seed=0):
@@ -61,3 +64,27 @@ def test_noise_that_came_after_the_enlargement_is_no_detail(face):
     assert abs(loud.resolution - clean.resolution) <= 0.3 * clean.resolution
     factor = loud.resolution / 96
     assert lossless(noisy(soft, 6.0), loud.resolution, np.hypot(2.0, loud.noise * np.sqrt(1 - factor**2)))
+
+
+ARTEFACTS = {
+    "time stamp": lambda u: cv2.putText(u, "CAM 3 12:01", (2, 180), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1),
+    "bar": lambda u: np.concatenate([np.zeros_like(u[:, :24]), u[:, 24:]], axis=1),
+    "border of a frame": lambda u: np.where((np.indices(u.shape[:2]).sum(axis=0) < 120)[..., None], 0, u).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+@pytest.mark.parametrize("true", [16, 24])
+def test_an_edge_in_some_place_is_no_detail(face, name, true):
+    far = to_uint8(resize(to_float(face(1, 96)), (true, true)))
+    enlarged = cv2.resize(far, (192, 192), interpolation=cv2.INTER_CUBIC)
+    plain, marked = Detail.of(enlarged), Detail.of(ARTEFACTS[name](enlarged.copy()))
+    assert plain.resolution <= 1.5 * true
+    assert marked.resolution <= 1.3 * plain.resolution
+
+
+@pytest.mark.parametrize("side", [96, 112, 192])
+@pytest.mark.parametrize("true", [16, 24])
+def test_repeated_pixels_are_no_detail(face, true, side):
+    far = face(1, true)
+    assert Detail.of(cv2.resize(far, (side, side), interpolation=cv2.INTER_NEAREST)).resolution <= true
