@@ -7,7 +7,7 @@ vector and set centring) for the shipped pair and three other matchers, two simu
 differences are paired, their 95 % intervals draw people. The full tree's templates take hours and are cached. sharp: probes
 of 48, 64 and 112 px beside the plain matcher, and all together as size 0. curve: rank-1 by the number of gallery paths, every
 prefix of the shipped list. Matchers that bring no means have theirs learned from people with a single picture, who are in no
-part of the split. Writes benchmarks/results/economy.csv.
+part of the split. Writes benchmarks/results/economy.csv and, of the first part, economy.png.
 """
 
 from __future__ import annotations
@@ -155,6 +155,25 @@ def curve(bench: Bench, name: str, sizes: tuple[int, ...]) -> None:
         bench.run(name, f"{count} paths", replace(config, paths=paths, portrait_weight=weight), sizes)
 
 
+def figure(rows: list[dict[str, object]], path: Path, sizes: tuple[int, ...]) -> None:
+    """Accuracy against cost: the presets of every matcher, each with its interval."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(4.5 * len(sizes), 4), layout="constrained")
+    for axes, size in zip(np.atleast_1d(drawn.subplots(1, len(sizes), sharey=True)), sizes, strict=True):
+        for name in dict.fromkeys(row["matcher"] for row in rows):
+            its = [row for row in rows if (row["matcher"], int(row["size"])) == (name, size)]
+            own = [row for row in its if row["system"] in (*PRESET_NAMES, "paper")]
+            own.sort(key=lambda row: int(row["gallery_templates"]))
+            x, y, low, high = (np.array([float(row[key]) for row in own])
+                               for key in ("gallery_templates", "percent", "low95", "high95"))
+            axes.errorbar(x, y, (y - low, high - y), marker="o", capsize=2, label=str(name))
+        axes.set(xscale="log", xlabel="templates per portrait", title=f"{size} px, plain to paper")
+    drawn.axes[0].set_ylabel("rank-1 in percent, Wilson 95 %")
+    drawn.axes[-1].legend(fontsize="x-small")
+    drawn.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=("paper", "sharp", "curve"), default=["paper", "sharp", "curve"])
@@ -181,6 +200,8 @@ def main() -> None:
         if "curve" in args.parts:
             curve(more, name, (*sizes, 12))
         write_csv(args.csv, bench.rows + more.rows)
+    if "paper" in args.parts:
+        figure(bench.rows, args.csv.with_suffix(".png"), sizes)
 
 
 if __name__ == "__main__":

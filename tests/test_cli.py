@@ -181,6 +181,15 @@ def test_plan_counts_what_a_match_costs(folders: Path, generators: list[str], ca
     assert capsys.readouterr().out.count("seconds here") == len(meetmid.PRESETS)
 
 
+def test_plan_shows_the_curve_of_the_shipped_pair(capsys) -> None:
+    assert main(["plan", "--curve", "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    paths = meetmid.Matcher("accurate", device="cpu").config.paths
+    assert [line.split()[-1] for line in lines[3:]] == ["+".join(path) for path in paths]
+    assert main(["plan", "1"]) == 2
+    assert "expects probes and a gallery" in capsys.readouterr().err
+
+
 def test_models_are_listed_shown_and_added(folders: Path, capsys) -> None:
     assert main(["models"]) == 0
     assert "small" in capsys.readouterr().out

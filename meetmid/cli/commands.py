@@ -225,11 +225,13 @@ def plan(options: argparse.Namespace) -> int:
     from meetmid.config import PRESETS
     from meetmid.plan import curve
 
-    named = ((options.probes, None), (options.gallery, options.key))
     if options.curve:
         with open_matcher(options) as matcher:
             print(curve(matcher.card))
         return DONE
+    if options.gallery is None:
+        raise InputError("meetmid plan expects probes and a gallery (their numbers, or the pictures themselves), or --curve")
+    named = ((options.probes, None), (options.gallery, options.key))
     sides = [int(side) if side.lstrip("-").isdecimal() else _gallery(side, key) for side, key in named]
     for name in PRESETS if options.all else [None]:
         with open_matcher(options, preset=name) as matcher:

@@ -66,8 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     _pictures_out(hallucinate)
 
     plan = _verb(verbs, "plan", commands.plan, "what a match costs")
-    plan.add_argument("probes", help="how many pictures, or the pictures themselves")
-    plan.add_argument("gallery", help="the same of the gallery, or one that is enrolled")
+    plan.add_argument("probes", nargs="?", help="how many pictures, or the pictures themselves")
+    plan.add_argument("gallery", nargs="?", help="the same of the gallery, or one that is enrolled")
     gallery.add_key(plan)
     plan.add_argument("--all", action="store_true", help="every preset")
     plan.add_argument("--curve", action="store_true", help="measured accuracy by the number of gallery paths, nothing else")
