@@ -2,7 +2,8 @@
 
 Both sides are restricted to the people of a fold, so that nobody is in both halves, not even as an impostor. In every split the
 lists are chosen on the other folds. Which list and how much of it ships is a choice as well: what is reported of the whole
-procedure takes, for every fold, what the people outside of it decide (cross-fitting).
+procedure takes, for every fold, what the people outside of it decide (cross-fitting). Their hits come from lists that were
+chosen without themselves, but in part with the people of the fold: the length taken for a fold is not quite independent of it.
 """
 
 from __future__ import annotations
