@@ -1,9 +1,9 @@
 """What a choice of hypotheses is worth on people that it was not made on: repeated K-fold splits over people.
 
 Both sides are restricted to the people of a fold, so that nobody is in both halves, not even as an impostor. In every split the
-lists are chosen on the other folds. Which list and how much of it ships is a choice as well: what is reported of the whole
-procedure takes, for every fold, what the people outside of it decide (cross-fitting). Their hits come from lists that were
-chosen without themselves, but in part with the people of the fold: the length taken for a fold is not quite independent of it.
+lists are chosen on the other folds. Which option and how much of its list ships is a choice as well: what is reported of the
+whole procedure takes, for every fold, what the held-out results of the people outside of it decide (cross-fitting; their lists
+were learned from people of this fold among others, but nobody's own results have a say in what they are scored with).
 """
 
 from __future__ import annotations
