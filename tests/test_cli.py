@@ -285,7 +285,7 @@ def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, m
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["match"], ["match", "a"], ["fly"], ["plan", "2"], ["models", "burn"],
+        [], ["match"], ["match", "a"], ["fly"], ["models", "burn"],
         ["models", "add", "x.onnx", "--task", "detector"], ["models", "add", "x.onnx", "--scale", "two"],
         ["match", "a", "b", "--preset", "best"], ["match", "a", "b", "--memory-limit", "nan"],
         ["match", "a", "b", "--memory-limit", "much"],
