@@ -2,11 +2,11 @@
 
     python benchmarks/hubs.py [--seeds 7 8 9]
 
-Every step from degraded portraits seen by the gallery network, scores as they are, to what ships: who sees the degraded
-portraits, how much the undegraded one weighs, and whether scores are divided by what the portrait scores with the cohort.
-Rank-1 of all probes (several captures of each) among all portraits, and its expectation among 130 portraits drawn from them
-(hypergeometric, its mate one of them); "fewer errors" is of the latter, with a 95 % interval that draws people. Writes
-benchmarks/results/hubs.csv.
+Every step from degraded portraits seen by the gallery network, scores as they are, to what shipped before the paths were chosen
+anew (benchmarks/selection.py): who sees the degraded portraits, how much the undegraded one weighs, and whether scores are
+divided by what the portrait scores with the cohort. Rank-1 of all probes (several captures of each) among all portraits, and
+its expectation among 130 portraits drawn from them (hypergeometric, its mate one of them); "fewer errors" is of the latter,
+with a 95 % interval that draws people. Writes benchmarks/results/hubs.csv.
 """
 
 from __future__ import annotations
