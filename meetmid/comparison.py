@@ -107,16 +107,18 @@ class Comparison:
             del shown
 
     def score(
-        self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None
+        self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None,
+        rules: tuple[Rule, Rule] | None = None,
     ) -> NDArray[np.float32]:
-        """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`."""
-        return self.put(self.fused(*self.met_sides(probes, run, means)), run, before, len(probes.first) - 1)
+        """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`, ``rules``
+        instead of the configuration's where given."""
+        return self.put(self.fused(*self.met_sides(probes, run, means), rules), run, before, len(probes.first) - 1)
 
     def scores_of(self, probes: Taken, gallery: Gallery, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
         """The scores (P, G) of all probes, whose centring is not that of a set; ``rules`` instead of the configuration's."""
         scores = None
         for run in _by_sharpness(gallery, probes):
-            scores = self.put(self.fused(*self.met_sides(probes.pool, run, None), rules), run, scores, len(probes.ids))
+            scores = self.score(probes.pool, run, None, scores, rules)
         assert scores is not None
         return scores
 

@@ -21,7 +21,7 @@ from meetmid.gallery.hypotheses import GalleryLayout, gallery_hypotheses
 from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
-from meetmid.probes.hypotheses import as_it_is, left_out, probe_hypotheses, probe_slots, scale_labels
+from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
 from meetmid.runtime.progress import Progress, ProgressCallback
@@ -144,9 +144,8 @@ class Intake:
         return pool, bool(self._sharp_alone(pool, details)[0])
 
     def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
-        if self._sharp(detail):
-            return map(self.gallery_network.fitted, (as_it_is(crop, weights),))
-        return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
+        network, only = (self.gallery_network, 0) if self._sharp(detail) else (self.network, None)
+        return map(network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights, only))
 
     def _degraded(self, layout: GalleryLayout) -> Make:
         def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
@@ -187,7 +186,6 @@ class Intake:
         sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
-        alone: list[list[str]] = [[] for _ in side]
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
             for row, early in enumerate(prepared):
                 index, source, hint = pictures[row]
@@ -212,12 +210,13 @@ class Intake:
         sharp = self._sharp_alone(pool, details)
         status = []
         for index, entry in enumerate(side):
-            if sharp[index] and len(entry.sources) > 1:
-                count = int((pool.weights[pool.first[index] : pool.first[index + 1], 0, 0] > 0).sum())
-                alone[index] = [f"compared by the {count} sharp of {len(entry.sources)} pictures"]
-            notes[index] = [] if sharp[index] else notes[index]
-            usable = bool((pool.weights[pool.first[index] : pool.first[index + 1]] > 0).any())
-            status.append(_status(entry, reasons[index], notes[index] + alone[index], usable))
+            present = pool.weights[pool.first[index] : pool.first[index + 1]] > 0
+            usable, told = bool(present.any()), []
+            if sharp[index]:
+                notes[index] = []
+                if len(entry.sources) > 1:
+                    told = [f"compared by the {present.any(axis=(1, 2)).sum()} sharp of {len(entry.sources)} pictures"]
+            status.append(_status(entry, reasons[index], notes[index] + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))

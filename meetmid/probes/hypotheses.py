@@ -55,21 +55,17 @@ def left_out(crop: NDArray[np.uint8], config: MatchConfig) -> list[str]:
 
 
 def probe_hypotheses(
-    crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float32]
+    crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float32],
+    only: int | None = None,
 ) -> Iterator[Hypothesis]:
-    """Yield every picture of a probe crop with its slot and write the multiplicities into ``weights`` (S, M), zeroed.
+    """Yield every picture of a probe crop, or those of the scale index ``only``, with its slot and write the multiplicities
+    into ``weights`` (S, M), zeroed.
 
     Slot m of scale s is the m-th distinct blur level; collapsed levels keep their count as weight.
     """
-    for slot, _, count, picture in probe_pictures(crop, config, hallucinator):
+    for slot, _, count, picture in probe_pictures(crop, config, hallucinator, only):
         weights[slot] = count
         yield Hypothesis(picture, (slot,))
-
-
-def as_it_is(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Hypothesis:
-    """The one hypothesis of a sharp probe."""
-    weights[0, 0] = 1.0
-    return Hypothesis(to_float(crop), ((0, 0),))
 
 
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
