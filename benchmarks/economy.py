@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +24,21 @@ from pools import gallery_pool, probe_pool
 
 from meetmid import PRESETS, MatchConfig, Matcher
 from meetmid.config import advised
-from meetmid.evaluation import FarCamera, Trials, search, wilson
+from meetmid.evaluation import Trials, search, wilson
 from meetmid.evaluation.ladder import masked_side
-from meetmid.faces.alignment import TEMPLATES, align
+from meetmid.faces.alignment import TEMPLATES
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.registry import get_model
 from meetmid.scores.fusion import fuse_sides
 from meetmid.templates.centering import ReferenceMeans
-from models import DRAWS, MATCHERS, teacher
+from models import MATCHERS, drawn_people, teacher
 
 NAMES = ("slimface-probe", *MATCHERS)
 PRESET_NAMES = ("plain", "fast", "balanced", "accurate")
 WHOLE = replace(PRESETS["paper"], identity=True, centering="none", faces="crop", keep_crops=False)
 """All that the paper's configuration needs; its own readings leave the identity hypotheses out."""
 SHARP = (48, 64, 112)
-COHORT, COHORT_SIZES = 400, (16, 20, 24)
+COHORT = 400
 
 
 def card(name: str) -> ModelCard:
@@ -48,13 +47,11 @@ def card(name: str) -> ModelCard:
 
 
 @cache
-def cohort(alignment: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def singles(alignment: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Far probes and portraits of people with a single picture."""
-    from meetmid.models.recipes.faces import faces
+    from meetmid.models.recipes.cohort import cohort
 
-    singles = islice(faces(data_folder(), "lfw-single"), COHORT)
-    crops = [align(picture, points, TEMPLATES[alignment]) for _, picture, points in singles]
-    return [FarCamera(COHORT_SIZES[k % 3]).capture(crop, (11, k)) for k, crop in enumerate(crops)], crops
+    return cohort(data_folder(), TEMPLATES[alignment], COHORT)
 
 
 def means(model: ModelCard, config: MatchConfig) -> ReferenceMeans | None:
@@ -62,14 +59,14 @@ def means(model: ModelCard, config: MatchConfig) -> ReferenceMeans | None:
     if config.centering != "reference" or model.reference_means() is not None:
         return None
     with Matcher(config=config, matcher=model, faces="crop", keep_crops=False) as matcher:
-        return matcher.learn_means(*cohort(model.contract.alignment))
+        return matcher.learn_means(*singles(model.contract.alignment))
 
 
 def difference(hits: np.ndarray, other: np.ndarray, people: np.ndarray) -> tuple[float, float, float]:
     """Points of rank-1 that one system has more than another, and their 95 % percentile interval over people drawn."""
     names, place = np.unique(people, return_inverse=True)
     gain, many = np.bincount(place, hits.astype(float) - other, len(names)), np.bincount(place, minlength=len(names))
-    drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
+    drawn = drawn_people(len(names))
     low, high = np.quantile((drawn @ gain) / (drawn @ many), (0.025, 0.975))
     return 100 * float(gain.sum() / many.sum()), 100 * float(low), 100 * float(high)
 

@@ -21,7 +21,7 @@ from people import captures, pictures, portraits
 from meetmid import Matcher
 from meetmid.comparison import Run
 from meetmid.evaluation.selection import first_among
-from models import DRAWS
+from models import drawn_people
 
 AMONG = 130
 DISK, BOTH, THREE = [["disk"]], [["disk"], ["gauss_noise"]], [["disk"], ["gauss_noise"], ["pshuf"]]
@@ -50,7 +50,7 @@ def main() -> None:
     subjects, mates = ([name for name, *_ in side] for side in (gallery_side, probe_side))
     own = np.array([subjects.index(name) for name in mates])
     names, place = np.unique(mates, return_inverse=True)
-    drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
+    drawn = drawn_people(len(names))
     rows, first, caught = [], {}, {}
     for name, options in SYSTEMS.items():
         with Matcher(faces="crop", keep_crops=False, threads=1, **options) as matcher:

@@ -60,11 +60,16 @@ def milliseconds(cards: list[ModelCard], repeats: int) -> list[float]:
     return [1e3 * statistics.median(times) for times in found]
 
 
+def drawn_people(count: int) -> np.ndarray:
+    """How often each of ``count`` people is drawn, with replacement, in every draw: (DRAWS, count)."""
+    return np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+
+
 def fewer(hits: np.ndarray, other: np.ndarray, people: list[str]) -> tuple[float, float, float]:
     """1 - errors / the other's errors, and its 95 % percentile interval over people drawn with replacement."""
     names, place = np.unique(people, return_inverse=True)
     errors = np.stack([np.bincount(place, ~h, len(names)) for h in (hits, other)])
-    drawn = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS) @ errors.T
+    drawn = drawn_people(len(names)) @ errors.T
     low, high = np.quantile(1 - drawn[:, 0] / drawn[:, 1], (0.025, 0.975))
     return float(1 - errors[0].sum() / errors[1].sum()), float(low), float(high)
 

@@ -9,15 +9,24 @@ from pathlib import Path
 
 import numpy as np
 from meetmid.models.recipes.faces import faces
+from numpy.typing import NDArray
 
 from meetmid.config import advised, preset
 from meetmid.evaluation.camera import FarCamera
-from meetmid.faces.alignment import TEMPLATES, align
+from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate, align
 from meetmid.matcher import Matcher
 from meetmid.runtime.registry import get_model
 from meetmid.templates.centering import ReferenceMeans
 
+Picture = NDArray[np.uint8]
 PEOPLE, SIZES = 300, (16, 20, 24)
+
+
+def cohort(data: Path, template: AlignmentTemplate, people: int | None) -> tuple[list[Picture], list[Picture]]:
+    """Far probes and portraits of the first single-picture LFW people (None: all): one simulated capture each, the sizes taken
+    in turn."""
+    crops = [align(picture, points, template) for _, picture, points in islice(faces(data, "lfw-single"), people)]
+    return [FarCamera(SIZES[k % len(SIZES)]).capture(crop, (11, k)) for k, crop in enumerate(crops)], crops
 
 
 def cohort_means(data: Path, card: Path, people: int = PEOPLE) -> ReferenceMeans:
@@ -29,8 +38,7 @@ def cohort_means(data: Path, card: Path, people: int = PEOPLE) -> ReferenceMeans
     template = TEMPLATES[model.contract.alignment]
     common, own = preset("balanced"), advised("balanced", model.presets)
     whole = None if own.score_norm == "z" else people
-    crops = [align(picture, points, template) for _, picture, points in islice(faces(data, "lfw-single"), whole)]
-    probes = [FarCamera(SIZES[k % len(SIZES)]).capture(crop, (11, k)) for k, crop in enumerate(crops)]
+    probes, crops = cohort(data, template, whole)
     rest = tuple(scale for scale in (2, 4, 8) if scale not in common.scales)
     lifted = replace(own, hallucinator=common.hallucinator, scales=common.scales)
     choices = dict.fromkeys((own, lifted, replace(own, hallucinator="edsr-face", scales=rest)))
