@@ -129,10 +129,14 @@ def cut(
         if why:
             failed.append(("probe", name, why))
         elif name in portraits and crop is not None:
-            camera = cameras[number % len(cameras)] if cameras else FarCamera()
-            seen = [replace(camera, size=size).capture(crop, (seed, size, number)) for seed in seeds for size in sizes]
+            seen: tuple[Crop, ...] = (crop,)
+            if pictures.simulated:
+                camera = cameras[number % len(cameras)]
+                seen = tuple(
+                    replace(camera, size=size).capture(crop, (seed, size, number)) for seed in seeds for size in sizes
+                )
             mates.append(name)
-            views.append(tuple(seen) if pictures.simulated else (crop,))
+            views.append(seen)
             kept += number >= len(pictures.far) - pictures.same
         progress.step()
     left = len(set(mates))
