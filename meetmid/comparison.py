@@ -30,15 +30,12 @@ Crops = Sequence[NDArray[np.uint8] | None]
 
 @dataclass(frozen=True)
 class Run:
-    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. ``sharp`` ones meet
-    its undegraded portraits; ``again``: another run meets the same gallery, and counts what it dropped."""
+    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``."""
 
     gallery: Gallery
     entries: tuple[int, ...] | None = None
     number: int = 0
     total: int = 1
-    sharp: bool = False
-    again: bool = False
 
     def progress(self, callback: ProgressCallback | None) -> Progress:
         """The progress of scoring, up to this run."""
@@ -85,13 +82,13 @@ class Comparison:
         if isinstance(gallery, Gallery):
             layout = GalleryLayout.of(self.config, gallery.lr_shape if self.native else None)
             gallery.check(self.intake.gallery_hashes, self.config, layout.lr_shape)
-            yield from _by_sharpness(gallery, probes)
+            yield Run(gallery)
             return
         side = entries(gallery, what="gallery")
         if not self.native:
-            yield from _by_sharpness(self.enroll(side, faces, callback), probes)
+            yield Run(self.enroll(side, faces, callback))
             return
-        shapes = [None if probes.sharp[entry] else probes.shape(entry) for entry in range(len(probes.ids))]
+        shapes = [None if share == 1 else probes.shape(entry) for entry, share in enumerate(probes.share)]
         distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
         layout = GalleryLayout.of(self.config, distinct[0])
         met = self._gallery(self.intake.portraits(side, faces, layout, Progress(callback, "gallery", count(side))), layout)
@@ -99,44 +96,49 @@ class Comparison:
             if number:
                 met = met.emptied()  # one gallery is held at a time
                 met = self._at_size(met, shape, callback)
-            own = tuple(entry for entry, its in enumerate(shapes) if its == shape)
+            # those that are compared as they are meet the undegraded portraits, which no size changes
+            own = tuple(e for e, its in enumerate(shapes) if its == shape or (number == 0 and probes.share[e] == 1))
             shown = met if self.config.keep_crops else replace(met, crops=None)
-            if number == 0 and probes.sharp.any():
-                yield Run(shown, tuple(np.flatnonzero(probes.sharp).tolist()), number, len(distinct), sharp=True, again=True)
             yield Run(shown, own, number, len(distinct))
             del shown
 
     def score(
-        self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None,
+        self, probes: Taken, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None,
         rules: tuple[Rule, Rule] | None = None,
     ) -> NDArray[np.float32]:
         """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`, ``rules``
         instead of the configuration's where given."""
-        return self.put(self.fused(*self.met_sides(probes, run, means), rules), run, before, len(probes.first) - 1)
+        entries = range(len(probes.ids)) if run.entries is None else run.entries
+        far = [entry for entry in entries if probes.share[entry] < 1]
+        scores = before
+        if far:
+            own = probes.pool if len(far) == len(probes.ids) else probes.pool.part(far, self.intake.memory // 8)
+            scores = self.put(self.fused(*self.far_sides(own, run.gallery.pool, means), rules), far, scores, len(probes.ids))
+        near = [entry for entry in entries if probes.share[entry] > 0]
+        whole = missing_scores(len(probes.ids), len(run.gallery), self.intake.memory // 8) if scores is None else scores
+        if near:
+            for entry, plain in zip(near, self.plain_scores(probes, run.gallery, near, rules), strict=True):
+                whole[entry] = blend(whole[entry], plain, probes.share[entry])
+        return whole
+
+    def plain_scores(
+        self, probes: Taken, gallery: Gallery, entries: Sequence[int], rules: tuple[Rule, Rule] | None = None
+    ) -> NDArray[np.float32]:
+        """The scores (n, G) of some probes' pictures as they are."""
+        return self.fused(*self.plain_sides(probes.plain.part(entries, self.intake.memory // 8), gallery.pool), rules)
 
     def scores_of(self, probes: Taken, gallery: Gallery, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
         """The scores (P, G) of all probes, whose centring is not that of a set; ``rules`` instead of the configuration's."""
-        scores = None
-        for run in _by_sharpness(gallery, probes):
-            scores = self.score(probes.pool, run, None, scores, rules)
-        assert scores is not None
-        return scores
-
-    def met_sides(self, probes: TemplatePool, run: Run, means: NDArray[np.float32] | None) -> tuple[Side, Side]:
-        """The centred sides of a run."""
-        if self.config.centering == "set":
-            _check_set(run.gallery.pool)
-        own = probes if run.entries is None else probes.part(run.entries, self.intake.memory // 8)
-        return self._centred(own, run.gallery.pool, means, run.sharp)
+        return self.score(probes, Run(gallery), None, None, rules)
 
     def put(
-        self, scores: NDArray[np.float32], run: Run, before: NDArray[np.float32] | None, n_probes: int
+        self, scores: NDArray[np.float32], entries: Sequence[int], before: NDArray[np.float32] | None, n_probes: int
     ) -> NDArray[np.float32]:
-        """The scores of a run's probes in their place beside those of the runs ``before``."""
-        if run.entries is None:
+        """The scores of some probes in their place beside those ``before``."""
+        if before is None and len(entries) == n_probes:
             return scores
-        whole = missing_scores(n_probes, len(run.gallery), self.intake.memory // 8) if before is None else before
-        whole[list(run.entries)] = scores
+        whole = missing_scores(n_probes, scores.shape[1], self.intake.memory // 8) if before is None else before
+        whole[list(entries)] = scores
         return whole
 
     def having(self, **changes: object) -> Comparison:
@@ -156,20 +158,26 @@ class Comparison:
         shape = working_size(next(crop.shape for crop in crops if crop is not None), None)
         return self._at_size(gallery, shape, None), entry
 
-    def sides(self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None) -> tuple[Side, Side]:
-        """The centred side of one probe entry, made anew from its crops, and that of a gallery; ``means`` (S, D) are those
-        of all the run's probes, which ``centering="set"`` needs."""
-        pool, sharp = self.intake.again_probe(crops)
-        return self._centred(pool, gallery.pool, means, sharp)
+    def sides(
+        self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None
+    ) -> list[tuple[float, Side, Side]]:
+        """What makes up the score of one probe entry, made anew from its crops: the share of each comparison, its centred side
+        and that of the gallery. ``means`` (S, D) are those of all the run's probes, which ``centering="set"`` needs."""
+        pool, plain, share = self.intake.again_probe(crops)
+        parts = []
+        if share[0] < 1:
+            parts.append((1 - float(share[0]), *self.far_sides(pool, gallery.pool, means)))
+        if share[0] > 0:
+            parts.append((float(share[0]), *self.plain_sides(plain, gallery.pool)))
+        return parts
 
     def set_means(self, probes: Taken) -> NDArray[np.float32] | None:
-        """The means (S, D) of the probes that are not sharp, where the centring asks for them."""
+        """The means (S, D) of the probes that are not compared as they are alone, where the centring asks for them."""
         if self.config.centering != "set":
             return None
-        far = np.repeat(~probes.sharp, np.diff(probes.pool.first)).astype(np.float32)
-        pool = probes.pool if far.all() else replace(probes.pool, weights=probes.pool.weights * far[:, None, None])
-        _check_set(pool, f", {int(probes.sharp.sum())} of {len(probes.ids)} probes being sharp" if probes.sharp.any() else "")
-        return pool_means(pool)
+        sharp = int((probes.share == 1).sum())
+        _check_set(probes.pool, f", {sharp} of {len(probes.ids)} probes being sharp" if sharp else "")
+        return pool_means(probes.pool)
 
     def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
         matcher = self.intake.gallery_hashes
@@ -200,29 +208,37 @@ class Comparison:
             scores /= root_mean_squares(each, self.reference().second_moment())
         return scores
 
-    def _centred(
-        self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None, sharp: bool
+    def far_sides(
+        self, probes: TemplatePool, gallery: TemplatePool, probe_means: NDArray[np.float32] | None
     ) -> tuple[Side, Side]:
+        """All hypotheses of both sides, centred."""
         p = Side(probes.templates, self._weights(probes), probes.first)
-        g = Side(gallery.templates, self._undegraded(gallery) if sharp else gallery.weights, gallery.first)
-        if self.config.centering == "vector":
-            return replace(p, per_vector=True), replace(g, per_vector=True)
-        if self.config.centering == "none":
-            return p, g
+        g = Side(gallery.templates, gallery.weights, gallery.first)
         if self.config.centering == "set":
-            of_gallery = pool_means(replace(gallery, weights=np.asarray(g.weights)))
-            of_probes = of_gallery if sharp else probe_means
-        else:
+            _check_set(gallery)
+            return replace(p, means=probe_means), replace(g, means=pool_means(gallery))
+        if self.config.centering == "reference":
             reference, labels = self.reference(), scale_labels(self.config)
-            of_gallery = reference.of("gallery", labels)
-            of_probes = of_gallery if sharp else reference.of("probe", labels)
-        return replace(p, means=of_probes), replace(g, means=of_gallery)
+            return replace(p, means=reference.of("probe", labels)), replace(g, means=reference.of("gallery", labels))
+        vector = self.config.centering == "vector"
+        return replace(p, per_vector=vector), replace(g, per_vector=vector)
 
-    def _undegraded(self, gallery: TemplatePool) -> NDArray[np.float32]:
-        """The weights of a gallery with the undegraded portraits of native size alone."""
-        weights = allocate(gallery.weights.shape, self.intake.memory // 8)
+    def plain_sides(self, probes: TemplatePool, gallery: TemplatePool) -> tuple[Side, Side]:
+        """The pictures of both sides as they are, centred by the mean of the portraits'."""
+        weights = allocate((len(gallery.weights), 1, gallery.weights.shape[2]), self.intake.memory // 8)
         weights[:, 0, 0] = gallery.weights[:, 0, 0]
-        return weights
+        p = Side(probes.templates, probes.weights, probes.first)
+        g = replace(Side(gallery.templates, gallery.weights, gallery.first).at_scale(0), weights=weights)
+        if self.config.centering == "set":
+            _check_set(gallery)
+            alone = TemplatePool(g.templates, weights, gallery.first)
+            means = pool_means(alone)
+        elif self.config.centering == "reference":
+            means = self.reference().of("gallery", (1,))
+        else:
+            vector = self.config.centering == "vector"
+            return replace(p, per_vector=vector), replace(g, per_vector=vector)
+        return replace(p, means=means), replace(g, means=means)
 
     def _weights(self, probes: TemplatePool) -> NDArray[np.float32]:
         """The multiplicities of the probes' hypotheses, the un-hallucinated one's times ``identity_weight``."""
@@ -234,15 +250,11 @@ class Comparison:
         return weights
 
 
-def _by_sharpness(gallery: Gallery, probes: Taken) -> Iterator[Run]:
-    """The far probes' run and the sharp ones'."""
-    if not probes.sharp.any():
-        yield Run(gallery)
-        return
-    far, sharp = (tuple(np.flatnonzero(which).tolist()) for which in (~probes.sharp, probes.sharp))
-    if far:
-        yield Run(gallery, far, 0, 2)
-    yield Run(gallery, sharp, int(bool(far)), 1 + bool(far), sharp=True, again=bool(far))
+def blend(far: NDArray[np.float32], plain: NDArray[np.float32], share: Any) -> NDArray[np.float32]:
+    """Scores of which the comparison of the pictures as they are makes up ``share``, a number or an array that broadcasts; of
+    one whose share is 0 or 1 the other score may be NaN."""
+    mixed: NDArray[np.float32] = (1 - share) * far + share * plain
+    return np.where(share == 0, far, np.where(share == 1, plain, mixed))
 
 
 def _check_set(pool: TemplatePool, besides: str = "") -> None:

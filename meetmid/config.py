@@ -39,7 +39,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "gallery_matcher": Expected("the name of a matcher, or None for the one of the probes"),
     "scales": Expected("distinct integers of at least 1 (1 = a translation; the picture itself is identity=True)", 1),
     "identity_weight": Expected("a finite number above 0", 2**-20),
-    "sharp_from": Expected("an effective resolution of at least 1 px, or None for no probe", 1),
+    "sharp_between": Expected("two effective resolutions (low, high) with 1 <= low <= high px, or None for no probe", 1),
     "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
     "lr_size": _SIDE, "work_size": _SIDE,
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
@@ -116,9 +116,13 @@ class MatchConfig:
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
     ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
-    their own size. A probe of an effective resolution (:mod:`meetmid.probes.resolution`) of ``sharp_from`` pixels or more is
-    a picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by
-    the mean of their side. Of an entry with such a picture the others do not take part, which its status says.
+    their own size.
+
+    Sharp probes: one whose effective resolution (:mod:`meetmid.probes.resolution`) reaches the higher of ``sharp_between`` is a
+    picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by the
+    mean of their side. Up to the lower one it is far and meets them all. Between, its score is the mean of both, weighted in
+    proportion (:meth:`share_as_it_is`). An entry of several pictures has the largest of their weights, and each takes part as
+    it is by its own; where that is 1 and some take no part, the status says so.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
@@ -147,7 +151,7 @@ class MatchConfig:
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
     identity_weight: float = 1.0
-    sharp_from: int | None = None
+    sharp_between: tuple[float, float] | None = None
     portrait_weight: int = 1
     degraded_by: Literal["gallery", "probe"] = "gallery"
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
@@ -177,9 +181,11 @@ class MatchConfig:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
         if len(set(self.scales)) != len(self.scales):
             raise refused(self, _EXPECTED, "scales")
-        if self.sharp_from is not None and not self.comparable:
+        if self.sharp_between is not None and self.sharp_between[0] > self.sharp_between[1]:
+            raise refused(self, _EXPECTED, "sharp_between")
+        if self.sharp_between is not None and not self.comparable:
             raise ConfigError(
-                "sharp_from expects identity=True and no scale 1: sharp probes meet undegraded portraits as they are, which "
+                "sharp_between expects identity=True and no scale 1: sharp probes meet undegraded portraits as they are, which "
                 f"pictures that need a translation cannot; got identity={self.identity}, scales={self.scales}"
             )
         if self.scales and not self.sigmas:
@@ -191,9 +197,14 @@ class MatchConfig:
                 f"{self.portraits!r}"
             )
 
-    def is_sharp(self, resolution: float) -> bool:
-        """Whether a probe of this effective resolution is compared as it is."""
-        return self.sharp_from is not None and resolution >= self.sharp_from
+    def share_as_it_is(self, resolution: float) -> float:
+        """What part of a score the comparison of a probe of this effective resolution as it is makes up, in [0, 1]."""
+        if self.sharp_between is None:
+            return 0.0
+        low, high = self.sharp_between
+        if resolution >= high:
+            return 1.0
+        return (resolution - low) / (high - low) if resolution > low else 0.0
 
     @property
     def comparable(self) -> bool:
@@ -239,11 +250,11 @@ class MatchConfig:
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
     "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
-    "score_norm", "sharp_from",
+    "score_norm", "sharp_between",
 ))
 
 
-_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_from": None}
+_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None}
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 
 
@@ -272,12 +283,13 @@ PATHS = (
 )
 """Best first, so that every beginning is the choice for fewer (benchmarks/selection.py, three matchers together)."""
 
-SHARP_FROM = 33
-"""Where degraded portraits begin to harm, in pixels of effective resolution: the pair and EdgeFace-XS on the selection part."""
+SHARP_BETWEEN = (16.0, 50.0)
+"""Where undegraded portraits begin to help and degraded ones cease to, in pixels of effective resolution: three matchers
+together on the selection part (benchmarks/sharp.py)."""
 
 _SHORT = MatchConfig(
     hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
-    sharp_from=SHARP_FROM,
+    sharp_between=SHARP_BETWEEN,
 )
 
 PRESETS: dict[str, MatchConfig] = {
@@ -300,7 +312,7 @@ def preset(name: str) -> MatchConfig:
 
 ADVISABLE = frozenset((
     "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
-    "portrait_weight", "degraded_by", "score_norm", "sharp_from",
+    "portrait_weight", "degraded_by", "score_norm", "sharp_between",
 ))
 """What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
 
@@ -319,8 +331,8 @@ def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = Fal
 def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:
-    """A configuration with the keywords of a Matcher applied, its Z-norm and ``sharp_from`` left out where other keywords leave
-    no room for them; raises ConfigError for unknown options."""
+    """A configuration with the keywords of a Matcher applied, its Z-norm and ``sharp_between`` left out where other keywords
+    leave no room for them; raises ConfigError for unknown options."""
     changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
     if hallucinator is not None:
         changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
@@ -330,10 +342,10 @@ def configured(
         if not isinstance(fusion, tuple | list) or len(fusion) != 2:
             raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
         changes["probe_rule"], changes["gallery_rule"] = fusion
-    made = replace(config, **{"score_norm": "none", "sharp_from": None, **changes})
+    made = replace(config, **{"score_norm": "none", "sharp_between": None, **changes})
     kept: dict[str, Any] = {}
     if "score_norm" not in changes and made.additive:
         kept["score_norm"] = config.score_norm
-    if "sharp_from" not in changes and made.comparable:
-        kept["sharp_from"] = config.sharp_from
+    if "sharp_between" not in changes and made.comparable:
+        kept["sharp_between"] = config.sharp_between
     return replace(made, **kept)

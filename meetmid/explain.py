@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.comparison import Comparison
 from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.gallery.hypotheses import gallery_picture
@@ -17,7 +18,8 @@ from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.fusion import fuse_sides
-from meetmid.scores.provenance import decompose
+from meetmid.scores.provenance import Provenance, decompose
+from meetmid.scores.side import Side
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher
@@ -57,46 +59,82 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         gallery, entry = matcher.comparison.met(result.source[1], crops, g)
     if gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
-    probe_side, whole = matcher.comparison.sides(crops, gallery, result.probe_means)
-    config = result.config
-    if config.select == "best":
-        probe_side = replace(probe_side, weights=best_hypothesis(probe_side, whole).keep(probe_side))
-    one, first = whole.entries(entry, entry + 1), int(whole.first[entry])
-    if config.portraits == "max":
-        rules: list[tuple[Rule, Rule]] = [(config.probe_rule, config.gallery_rule)]
-        each = fuse_sides(probe_side, one.alone(), rules, pairing=config.pairing, order=config.order, add="mean")[0][0]
-        best = int(np.nanargmax(each))
-        one, first = one.alone().entries(best, best + 1), first + best
-    found = decompose(
-        probe_side, one, probe_rule=config.probe_rule, gallery_rule=config.gallery_rule, pairing=config.pairing,
-        order=config.order,
-    )
-    assert found is not None  # the score is a number, so both sides have hypotheses
-    row, column = found.winner
-    probe_slots, gallery_slots = probe_side.templates.shape[2], one.templates.shape[2]
-    picture, slot_of_probe = divmod(int(found.slot_probe[row]), probe_slots)
+    config, parts = result.config, matcher.comparison.sides(crops, gallery, result.probe_means)
+    found = [_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts]
+    total = sum(part.score for part in found)
+    shares = [part.score / total if abs(total) > 1e-12 else 1 / len(found) for part in found]
+    best = max(found, key=lambda part: part.similarity)
+    row, column = best.made.winner
+    scale, slot, picture = best.at_probe(row)
     crop = crops[picture]
     assert crop is not None
-    probe, probe_view = probe_picture(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot_of_probe)
-    portrait, slot = divmod(int(found.slot_gallery[column]), gallery_slots)
-    work = gallery.crops.crop(first + portrait)
-    assert work is not None
-    shown, gallery_view = gallery_picture(work, gallery.layout, int(found.scale_gallery[column]), slot)
+    probe, probe_view = probe_picture(crop, config, matcher.hallucinator, scale, slot)
     names = [{} if c is None else probe_names(c, config) for c in crops]
-    probe_labels = [
-        names[int(s) // probe_slots][int(k), int(s) % probe_slots]
-        for k, s in zip(found.scale_probe, found.slot_probe, strict=True)
-    ]
-    gallery_labels = [
-        gallery.layout.describe(int(k), int(s) % gallery_slots)
-        for k, s in zip(found.scale_gallery, found.slot_gallery, strict=True)
-    ]
-    return Explanation(
-        result.probe_ids[p], result.gallery_ids[g], float(result.scores[p, g]), float(found.similarity[row, column]),
-        probe, shown, to_uint8(probe_view), to_uint8(gallery_view), probe.synthetic,
-        _largest_first(probe_labels, found.share.sum(axis=1)), _largest_first(gallery_labels, found.share.sum(axis=0)),
-        probe_heat(crop, config, matcher.hallucinator, int(found.scale_probe[row]), slot_of_probe),
+    probe_labels, gallery_labels = [], []
+    for part in found:
+        rows = [part.at_probe(k) for k in range(len(part.made.slot_probe))]
+        columns = [part.at_gallery(k) for k in range(len(part.made.slot_gallery))]
+        probe_labels += [names[its][index, number] for index, number, its in rows]
+        gallery_labels += [gallery.layout.describe(index, number) for index, number, _ in columns]
+    index, number, portrait = best.at_gallery(column)
+    work = gallery.crops.crop(portrait)
+    assert work is not None
+    shown, gallery_view = gallery_picture(work, gallery.layout, index, number)
+    of_probe, of_gallery = (
+        np.concatenate([share * part.made.share.sum(axis=axis) for share, part in zip(shares, found, strict=True)])
+        for axis in (1, 0)
     )
+    return Explanation(
+        result.probe_ids[p], result.gallery_ids[g], float(result.scores[p, g]), best.similarity, probe, shown,
+        to_uint8(probe_view), to_uint8(gallery_view), probe.synthetic, _largest_first(probe_labels, of_probe),
+        _largest_first(gallery_labels, of_gallery), probe_heat(crop, config, matcher.hallucinator, scale, slot),
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the comparisons that a score is made of: what it adds to it, how it was ``made``, and how its slots are counted;
+    ``first`` is the portraits' first picture in the gallery."""
+
+    score: float
+    made: Provenance
+    probe_slots: int
+    gallery_slots: int
+    first: int
+
+    @property
+    def similarity(self) -> float:
+        """That of its most alike pair."""
+        return float(self.made.similarity[self.made.winner])
+
+    def at_probe(self, row: int) -> tuple[int, int, int]:
+        """Scale index, slot and picture of a row."""
+        picture, slot = divmod(int(self.made.slot_probe[row]), self.probe_slots)
+        return int(self.made.scale_probe[row]), slot, picture
+
+    def at_gallery(self, column: int) -> tuple[int, int, int]:
+        """Scale index, slot and the gallery's picture of a column."""
+        picture, slot = divmod(int(self.made.slot_gallery[column]), self.gallery_slots)
+        return int(self.made.scale_gallery[column]), slot, self.first + picture
+
+
+def _part(compare: Comparison, share: float, probe: Side, whole: Side, entry: int) -> _Part:
+    """Decompose one comparison of a probe with an entry of the gallery."""
+    config = compare.config
+    if config.select == "best":
+        probe = replace(probe, weights=best_hypothesis(probe, whole).keep(probe))
+    one, first = whole.entries(entry, entry + 1), int(whole.first[entry])
+    score = share * float(compare.fused(probe, one)[0, 0])
+    if config.portraits == "max":
+        rules: list[tuple[Rule, Rule]] = [(config.probe_rule, config.gallery_rule)]
+        each = fuse_sides(probe, one.alone(), rules, pairing=config.pairing, order=config.order, add="mean")[0][0]
+        best = int(np.nanargmax(each))
+        one, first = one.alone().entries(best, best + 1), first + best
+    made = decompose(
+        probe, one, probe_rule=config.probe_rule, gallery_rule=config.gallery_rule, pairing=config.pairing, order=config.order
+    )
+    assert made is not None  # the score is a number, so both sides have hypotheses
+    return _Part(score, made, probe.templates.shape[2], one.templates.shape[2], first)
 
 
 def _largest_first(names: list[T], shares: NDArray[np.float64]) -> tuple[tuple[T, float], ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.comparison import Comparison, Run
+from meetmid.comparison import Comparison, blend
 from meetmid.config import Rule
 from meetmid.faces.finding import Hint, hints_by_id, hints_for
 from meetmid.gallery.hypotheses import GalleryLayout
@@ -17,6 +17,7 @@ from meetmid.images import Entry, entries
 from meetmid.intake import Taken
 from meetmid.probes.hypotheses import probe_slots
 from meetmid.runtime.progress import Progress, ProgressCallback
+from meetmid.scores.fusion import missing_scores
 from meetmid.scores.progressive import Wanted, progressive
 
 Scores = NDArray[np.float32]
@@ -52,28 +53,30 @@ def short_way(
     if not isinstance(gallery, Gallery):
         side = entries(gallery, what="gallery")
         return _pictures(compare, probes, side, faces, k, miss, callback), tuple(entry.id for entry in side)
-    means, scores = compare.set_means(probes), None
-    for run in compare.runs(gallery, faces, probes, callback):
-        if run.sharp:
-            scores = compare.score(probes.pool, run, means, scores)
-        else:
-            scores = compare.put(_enrolled(compare, probes, run, means, k, miss), run, scores, len(probes.ids))
-        run.progress(callback).step()
-    assert scores is not None
+    means = compare.set_means(probes)
+    (run,) = compare.runs(gallery, faces, probes, callback)
+    scores = _enrolled(compare, probes, run.gallery, means, k, miss)
+    run.progress(callback).step()
     return scores, gallery.ids
 
 
 def _enrolled(
-    compare: Comparison, probes: Taken, run: Run, means: NDArray[np.float32] | None, k: int, miss: float
+    compare: Comparison, probes: Taken, gallery: Gallery, means: NDArray[np.float32] | None, k: int, miss: float
 ) -> Scores:
-    """The summed templates of each side make the cheap scores."""
-    p, g = compare.met_sides(probes.pool, run, means)
+    """The summed templates of each side make the cheap scores; the pictures as they are add one product for everyone."""
+    p, g = compare.far_sides(probes.pool, gallery.pool, means)
+    near, share = np.flatnonzero(probes.share > 0).tolist(), probes.share[:, None]
+    cheap = compare.fused(p, g, CHEAP)
+    plain = missing_scores(len(probes.ids), len(gallery), compare.intake.memory // 8) if near else cheap
+    if near:
+        plain[near] = compare.plain_scores(probes, gallery, near)
 
     def exact(wanted: Wanted) -> Compared:
         for entry, its in sorted(wanted.items()):
-            yield entry, its, compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))[:, 0]
+            found = compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))
+            yield entry, its, blend(found, plain[its, entry : entry + 1], share[its])[:, 0]
 
-    return progressive(compare.fused(p, g, CHEAP), k, miss, exact)
+    return progressive(blend(cheap, plain, share), k, miss, exact)
 
 
 def _pictures(
@@ -96,8 +99,8 @@ def _pictures(
             for column, entry in enumerate(part):
                 yield entry, list(range(len(cheap))), scores[:, column]
 
-    if not probes.sharp.any():
+    sharp = probes.share[:, None] == 1  # these meet the undegraded portraits anyway
+    if not sharp.any():
         return progressive(cheap, k, miss, exact)
-    sharp = probes.sharp[:, None]  # these meet the undegraded portraits anyway
     found = progressive(np.where(sharp, np.float32(np.nan), cheap), k, miss, exact)
     return np.where(sharp, undegraded.scores_of(probes, clean), found)

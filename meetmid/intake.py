@@ -59,15 +59,19 @@ class Prepared:
 class Taken:
     """One side: its entries' names and statuses, their uncentred templates, of which ``dropped`` were unusable, the crops
     they were made from, ``sizes`` (E, 3): native face size in pixels, effective resolution and noise of the most detailed
-    picture, ``sharp`` (E,): which have a sharp picture, and then templates of such pictures alone, ``left_out``, the entries
-    that are too large for a scale, and what they were ``made_by`` (configuration and models)."""
+    picture, ``left_out``, the entries that are too large for a scale, and what they were ``made_by`` (configuration and
+    models).
+
+    Of probes also ``plain``, templates (I, 1, 1, D) of the pictures as they are by the portraits' network, each weighing what
+    its detail says, and ``share`` (E,), what part of an entry's score they make up, in [0, 1]; entries of 1 have no others."""
 
     ids: tuple[str, ...]
     status: tuple[str, ...]
     pool: TemplatePool
     crops: CropStore
     sizes: NDArray[np.float32]
-    sharp: NDArray[np.bool_]
+    plain: TemplatePool
+    share: NDArray[np.float32]
     dropped: int
     left_out: int
     made_by: str = ""
@@ -132,20 +136,34 @@ class Intake:
         shape = (len(scale_labels(self.config)), slots, self.network.length)
         return TemplatePool.empty(counts, shape, self.memory // 8)
 
-    def again_probe(self, crops: Sequence[NDArray[np.uint8] | None]) -> tuple[TemplatePool, bool]:
-        """The templates of one probe entry, from the crops that were cut before, and whether it is sharp."""
-        pool = self.pool([len(crops)], probe_slots(self.config))
+    def again_probe(
+        self, crops: Sequence[NDArray[np.uint8] | None]
+    ) -> tuple[TemplatePool, TemplatePool, NDArray[np.float32]]:
+        """``pool``, ``plain`` and ``share`` (:class:`Taken`) of one probe entry, from the crops that were cut before."""
+        pool, plain = self.pool([len(crops)], probe_slots(self.config)), self.plain([len(crops)])
         details = [None if crop is None else Detail.of(crop) for crop in crops]
         with Extraction() as extraction:
             for row, (crop, detail) in enumerate(zip(crops, details, strict=True)):
                 if crop is not None:
                     self._put(self._lifted(crop, pool.weights[row], detail), extraction, pool, row)
+                    self._put(self._as_it_is(crop, plain.weights[row], detail), extraction, plain, row)
             extraction.finish()
-        return pool, bool(self._sharp_alone(pool, details)[0])
+        return pool, plain, self._shares(pool, plain, details)
+
+    def plain(self, counts: list[int]) -> TemplatePool:
+        """Room for one template of every picture."""
+        return TemplatePool.empty(counts, (1, 1, self.network.length), self.memory // 8)
 
     def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
-        network, only = (self.gallery_network, 0) if self._sharp(detail) else (self.network, None)
-        return map(network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights, only))
+        if self._share(detail) == 1:
+            return iter(())
+        return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
+
+    def _as_it_is(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
+        share = self._share(detail)
+        if share == 0 or (share < 1 and self._sees_alike):
+            return iter(())
+        return map(self.gallery_network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights, only=0))
 
     def _degraded(self, layout: GalleryLayout) -> Make:
         def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
@@ -162,8 +180,8 @@ class Intake:
 
     def _take(self, side: Sequence[Entry], faces: Hint | None, slots: int, make: Make, progress: Progress) -> Taken:
         hints = hints_for(faces, side, self.config.faces)
-        pool = self.pool([len(entry.sources) for entry in side], slots)
-        is_probe = progress.stage == "probe"
+        counts, is_probe = [len(entry.sources) for entry in side], progress.stage == "probe"
+        pool, plain = self.pool(counts, slots), self.plain(counts if is_probe else [])
         network = self.network if is_probe else self.gallery_network
         size = network.network.card.contract.size
         # a generator's pictures wait for its turn: it needs more memory than any hypothesis
@@ -201,36 +219,53 @@ class Intake:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
                     if made.detail is not None:
+                        self._put(
+                            self._as_it_is(made.found.picture, plain.weights[row], made.detail), extraction, plain, row
+                        )
                         notes[index] += left_out(made.found.picture, self.config)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
                         if not sizes[index, 1] >= made.detail.resolution:
                             sizes[index] = of_picture
                 progress.step()
             dropped = extraction.finish()
-        sharp = self._sharp_alone(pool, details)
+        share = self._shares(pool, plain, details) if is_probe else np.zeros(len(side), np.float32)
         status = []
         for index, entry in enumerate(side):
-            present = pool.weights[pool.first[index] : pool.first[index + 1]] > 0
-            usable, told = bool(present.any()), []
-            if sharp[index]:
-                notes[index] = []
-                if len(entry.sources) > 1:
-                    told = [f"compared by the {present.any(axis=(1, 2)).sum()} sharp of {len(entry.sources)} pictures"]
+            rows, told = slice(pool.first[index], pool.first[index + 1]), []
+            usable = bool(share[index] == 1 or (pool.weights[rows] > 0).any())
+            if share[index] == 1:
+                notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
+                if sharp < len(entry.sources):
+                    told = [f"compared by the {sharp} sharp of {len(entry.sources)} pictures"]
             status.append(_status(entry, reasons[index], notes[index] + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))
-        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, sharp, dropped, too_large)
+        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, plain, share, dropped, too_large)
 
-    def _sharp(self, detail: Detail | None) -> bool:
-        return detail is not None and self.config.is_sharp(detail.resolution)
+    @property
+    def _sees_alike(self) -> bool:
+        """Whether a picture as it is gives both sides' networks the same template."""
+        return self.network is self.gallery_network
 
-    def _sharp_alone(self, pool: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.bool_]:
-        """Which entries have a sharp picture; their other pictures no longer take part."""
-        pictures = np.array([self._sharp(detail) for detail in details], bool) & (pool.weights[:, 0, 0] > 0)
-        sharp = np.array([pictures[a:b].any() for a, b in pairwise(pool.first)], bool)
-        pool.weights[np.repeat(sharp, np.diff(pool.first)) & ~pictures] = 0.0
-        return sharp
+    def _share(self, detail: Detail | None) -> float:
+        return 0.0 if detail is None else self.config.share_as_it_is(detail.resolution)
+
+    def _shares(self, pool: TemplatePool, plain: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.float32]:
+        """What part of every entry's score its pictures as they are make up, by which they are weighted in ``plain``; where
+        that is all of it, the entry's others no longer take part."""
+        share = np.zeros(len(pool.first) - 1, np.float32)
+        for entry, (low, high) in enumerate(pairwise(pool.first)):
+            for row in range(low, high):
+                own = self._share(details[row])
+                if 0 < own < 1 and self._sees_alike:
+                    np.copyto(plain.templates[row], pool.templates[row][:1, :1])
+                    plain.weights[row] = pool.weights[row, :1, :1]
+                plain.weights[row] *= np.float32(own)
+                share[entry] = max(share[entry], plain.weights[row, 0, 0])
+            if share[entry] == 1:
+                pool.weights[low:high] = 0.0
+        return share
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int) -> FoundCrop:
         """The face crop of a picture at its work size; raises InputError where there is none, TooLargeError where ``memory``

@@ -49,7 +49,7 @@ class Matcher:
 
     ``preset`` (with what the matcher's card says of it, but not on enlargement where ``hallucinator`` or ``sigmas`` is given)
     or ``config`` (as it is) says what to compute; keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
-    ``seed``, ``errors`` override it (its Z-norm and ``sharp_from`` go where they leave no room for them); ``fusion`` is a
+    ``seed``, ``errors`` override it (its Z-norm and ``sharp_between`` go where they leave no room for them); ``fusion`` is a
     (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name models, folders or ONNX files, ``gallery_matcher``
     another one for the portraits, in the same template space, default the partner that the matcher's card names, or else
     itself; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
@@ -98,11 +98,11 @@ class Matcher:
         self.network.check_comparable(self.gallery_network)
         if self.config.degraded_by == "probe":
             self.gallery_network.check_same_crops(self.network, "degraded_by='probe'")
-        if self.config.sharp_from is not None:
-            if config is None and "sharp_from" not in options and not self.network.same_crops(self.gallery_network):
-                self.config = replace(self.config, sharp_from=None)  # a preset's
+        if self.config.sharp_between is not None:
+            if config is None and "sharp_between" not in options and not self.network.same_crops(self.gallery_network):
+                self.config = replace(self.config, sharp_between=None)  # a preset's
             else:
-                self.network.check_same_crops(self.gallery_network, f"sharp_from={self.config.sharp_from}")
+                self.network.check_same_crops(self.gallery_network, f"sharp_between={self.config.sharp_between}")
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         self.hallucinator.check(self.config.lr_size)
         self._detector: Detector
@@ -206,8 +206,8 @@ class Matcher:
         dropped, scores, met = 0, None, None
         for run in compare.runs(gallery, hints["gallery"], probes, callback):
             clock.mark("gallery")
-            scores = compare.score(probes.pool, run, means, scores)
-            dropped += 0 if run.again else run.gallery.dropped
+            scores = compare.score(probes, run, means, scores)
+            dropped += run.gallery.dropped
             met = run.gallery.emptied() if compare.native else run.gallery
             run.progress(callback).step()
             clock.mark("scores")
@@ -277,8 +277,8 @@ class Matcher:
         return str(self.card.facts.get("rank_1", {}).get(name, "")) if unchanged else ""
 
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
-        """The uncentred templates of every probe hypothesis (``pool``), for any number of matches or ways to fuse them. Of an
-        entry that is ``sharp`` there are only those of its sharp pictures as they are, by the portraits' network."""
+        """The uncentred templates of every probe hypothesis, for any number of matches or ways to fuse them: ``pool``, and
+        ``plain``, those of the pictures as they are by the portraits' network. Entries whose ``share`` is 1 have only these."""
         taken = self.comparison.intake.probes(entries(probe, ids=ids, what="probe"), faces, self._progress)
         return replace(taken, made_by=self._made_by)
 
@@ -305,7 +305,7 @@ class Matcher:
 
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
         """
-        hints, compare = hints_of_sides(faces), self.comparison.having(sharp_from=None)
+        hints, compare = hints_of_sides(faces), self.comparison.having(sharp_between=None)
         layout = compare.layout()
         probe = compare.intake.probes(entries(probes, what="probes"), hints["probe"], self._progress)
         side = entries(portraits, what="portraits")

@@ -21,9 +21,14 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
     small = int((probes.sizes[:, 0] < SMALLEST).sum())
     if small:
         found.append(f"{small} of {len(probes.ids)} probes are smaller than {SMALLEST:.0f} px: below the validated size")
-    sharp = int(probes.sharp.sum())
-    if sharp:
-        told = f"{sharp} of {len(probes.ids)} probes hold {matcher.config.sharp_from} px or more and were compared as they are"
+    sharp, between = int((probes.share == 1).sum()), int(((probes.share > 0) & (probes.share < 1)).sum())
+    if sharp or between:
+        assert matcher.config.sharp_between is not None
+        low, high = (f"{side:g}" for side in matcher.config.sharp_between)
+        told = (
+            f"{sharp} of {len(probes.ids)} probes hold {high} px or more and were compared as they are, {between} hold {low} "
+            f"to {high} px and were compared both ways"
+        )
         if matcher.calibration is not None:
             told += ": likelihood ratios hold for them only where the calibration was learned from such probes too"
         found.append(told)

@@ -22,8 +22,8 @@ class Plan:
     ``similarities`` compared; ``flops`` (2 x multiply-adds) or None where a card does not state its cost;
     ``gallery_bytes`` of enrolled templates; ``stages``, the seconds that each stage is expected to take on this machine, as
     :class:`meetmid.MatchResult` tells them afterwards, and ``seconds`` of all, or None if not measured; ``rank_1``, what the
-    matcher's card says was measured of this preset, if it is unchanged. Blur levels that collapse and sharp probes make a real
-    run cheaper.
+    matcher's card says was measured of this preset, if it is unchanged. Blur levels that collapse, sharp probes and very far
+    ones make a real run cheaper.
     """
 
     preset: str
@@ -80,8 +80,10 @@ def make_plan(
     levels = len(config.sigmas) if config.scales else 0
     per_probe = levels * len(config.scales) + config.identity
     per_portrait = 0 if enrolled else layout.networks_runs()
-    runs = (flips * n_probes * per_probe, flips * n_gallery * per_portrait)
+    as_they_are = int(config.sharp_between is not None and networks[0] is not networks[1])
+    runs = (flips * n_probes * (per_probe + as_they_are), flips * n_gallery * per_portrait)
     moved = flips * n_gallery * (per_portrait - len(layout.identities)) if config.degraded_by == "probe" else 0
+    moved -= flips * n_probes * as_they_are
     of_network = (runs[0] + moved, runs[1] - moved)
     own = [network.network.card.gmac for network in networks]
     generated = [generator.card.gmac for generator in hallucinator.networks.values()]

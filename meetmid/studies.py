@@ -234,7 +234,7 @@ def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, f
     made = None
     if config.scales:
         work = work_image(crop, config.work_size, config.degradations.resize)
-        alone = replace(config, sigmas=(0.0,), identity=False, sharp_from=None, score_norm="none")
+        alone = replace(config, sigmas=(0.0,), identity=False, sharp_between=None, score_norm="none")
         largest = int(np.argmax(config.scales))
         shown = probe_pictures(work, alone, matcher.hallucinator, only=largest)
         made = next((to_uint8(picture) for _, _, _, picture in shown), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from meetmid.comparison import Comparison, Run
+from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.finding import Hint
@@ -151,7 +151,7 @@ def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery
         probes, times = pool(count, levels), list[float]()
         while len(times) < 2 or sum(times) < BUDGET / 4:
             begun = time.perf_counter()
-            compare.score(probes, Run(gallery), None, None)
+            compare.fused(*compare.far_sides(probes, gallery.pool, None))
             times.append(time.perf_counter() - begun)
         return float(np.median(times[1:]))
 

@@ -37,7 +37,7 @@ WRONG_MATCH = [
             "portraits", "errors", "degraded_by", "score_norm",
         ) for v in ("", "none of them", None, 3, ["rgb"], np.array(["rgb", "bgr"]))
     ],
-    *[("sharp_from", v) for v in (0, -1, 36.5, "36", True, NAN, (36,))],
+    *[("sharp_between", v) for v in (0, 36, (0, 9), (-1, 9), (9, 8), "36", True, (9, NAN), (36,), (1, 2, 3))],
     *[("paths", v) for v in (3, None, True, [3], [["gblur", 3]], [[["gblur"]]], b"all", 2.5)],
     *[("degradations", v) for v in (None, {"hue": 0.1}, "default", 3)],
 ]
@@ -160,8 +160,8 @@ def test_hashes_stay_what_they_were() -> None:
     """Enrolled galleries and learned means are bound to them."""
     hashes = {name: (config.hash(), config.gallery_hash()) for name, config in PRESETS.items()}
     assert hashes == {
-        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("60dfa6fc3593cf22", "a7df85728ee3bff2"),
-        "balanced": ("b1fe89190999200a", "c630418a74ad6437"), "accurate": ("fb9913b44b65a157", "92ef5ba4f50efdf4"),
+        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("0d3c2ffe057cb0e0", "a7df85728ee3bff2"),
+        "balanced": ("e51081b4b9e83a30", "c630418a74ad6437"), "accurate": ("3177bc7224ab02a9", "92ef5ba4f50efdf4"),
         "paper": ("812964d57889b9a2", "50cb089200d38561"),
         "paper-set": ("6e487ee614797662", "50cb089200d38561"),
     }
@@ -171,7 +171,7 @@ OTHER_PROBE_SIDE = {
     "preset": "other", "errors": "raise", "keep_crops": False, "hallucinator": "other", "sigmas": (0.25,), "blur_at": "native",
     "centering": "none", "probe_rule": "S_max", "gallery_rule": "S_add", "pairing": "same_scale", "order": "probe_first",
     "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x", "identity_weight": 2.0,
-    "sharp_from": 36,
+    "sharp_between": (16, 50),
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",

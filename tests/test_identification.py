@@ -25,7 +25,7 @@ def told(lists):
 
 @pytest.mark.parametrize("changes", [
     {}, {"probe_rule": "S_max", "gallery_rule": "S_add"}, {"centering": "vector"}, {"portraits": "max"}, {"identity": False},
-    {"sharp_from": 14}, {"stored": "int8"},
+    {"sharp_between": (14, 14)}, {"sharp_between": (4, 40)}, {"stored": "int8"},
 ], ids=str)
 @pytest.mark.parametrize("enrolled", [True, False])
 def test_both_ways_find_the_same(small, many, probes, tmp_path, changes, enrolled):
@@ -43,7 +43,7 @@ def test_both_ways_find_the_same(small, many, probes, tmp_path, changes, enrolle
 def test_sharp_entries_of_several_pictures_are_scored_by_the_rules(small, face, many, rules):
     groups = [[a, b] for a, b in zip(many[::2], many[1::2], strict=True)]
     probes = [[face(80, 60), face(81, 60)], [face(82, 8)]]
-    with small(sharp_from=14, fusion=rules) as matcher:
+    with small(sharp_between=(14, 14), fusion=rules) as matcher:
         result = matcher.match(probes, groups)
         assert [size >= 14 for size in result.probe_size[:, 1]] == [True, False]
         assert told(result.rank(3)) == [

@@ -40,10 +40,10 @@ def templates(network, pictures):
 
 @pytest.mark.parametrize("centering", ["none", "vector", "set"])
 def test_they_meet_the_undegraded_portraits_as_they_are(small, sharp, far, portraits, centering):
-    with small(sharp_from=20, centering=centering) as matcher:
+    with small(sharp_between=(20, 20), centering=centering) as matcher:
         result = matcher.match([far[0], *sharp, far[1]], portraits)
         gallery = matcher.enroll(portraits)
-        probes, own = (matcher.lift(side).pool.templates[:, 0, 0] for side in (sharp, portraits))
+        probes, own = (matcher.lift(side).plain.templates[:, 0, 0] for side in (sharp, portraits))
         stored = np.array(gallery.pool.templates)
         assert np.array_equal(own, stored[:, 0, 0])
         mean = 0.0
@@ -59,36 +59,111 @@ def test_they_meet_the_undegraded_portraits_as_they_are(small, sharp, far, portr
 
 @pytest.mark.parametrize("centering", ["none", "set"])
 def test_the_far_ones_score_as_if_they_were_alone(small, sharp, far, portraits, centering):
-    with small(sharp_from=20, centering=centering) as matcher:
+    with small(sharp_between=(20, 20), centering=centering) as matcher:
         mixed = matcher.match([sharp[0], *far, sharp[1]], portraits)
         alone = matcher.match(far, portraits)
         assert np.array_equal(mixed.scores[1:3], alone.scores)
-    with small(sharp_from=None, centering=centering) as matcher:
+    with small(sharp_between=None, centering=centering) as matcher:
         assert np.array_equal(matcher.match(far, portraits).scores, alone.scores)
         assert not np.array_equal(matcher.match([sharp[0], *far, sharp[1]], portraits).scores[0], mixed.scores[0])
 
 
 def test_a_pair_shows_them_to_the_network_of_the_portraits(small, make_matcher, sharp, portraits, tmp_path):
     probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
-    config = MatchConfig(scales=(), paths="none", centering="none", faces="crop", sharp_from=20)
+    config = MatchConfig(scales=(), paths="none", centering="none", faces="crop", sharp_between=(20, 20))
     with small(config, matcher=probe, gallery_matcher=gallery) as pair, small(config, matcher=gallery) as alone:
         assert np.array_equal(pair.match(sharp, portraits).scores, alone.match(sharp, portraits).scores)
-    with small(replace(config, sharp_from=None), matcher=probe, gallery_matcher=gallery) as without:
+    with small(replace(config, sharp_between=None), matcher=probe, gallery_matcher=gallery) as without:
         assert not np.allclose(without.match(sharp, portraits).scores, pair.match(sharp, portraits).scores)
 
 
 def test_the_sharp_pictures_of_an_entry_stand_for_it(small, sharp, far, portraits):
-    with small(sharp_from=20) as matcher:
+    with small(sharp_between=(20, 20)) as matcher:
         together = matcher.match([[far[0], sharp[0]], [far[0], far[1]]], portraits)
         assert np.array_equal(together.scores[:1], matcher.match(sharp[:1], portraits).scores)
         assert np.array_equal(together.scores[1:], matcher.match([far], portraits).scores)
         assert together.probe_size[0, 1] >= 20
         assert together.probe_status == ("ok: compared by the 1 sharp of 2 pictures", "ok")
-        assert "1 of 2 probes hold 20 px or more and were compared as they are" in together.warnings
+        told = "1 of 2 probes hold 20 px or more and were compared as they are, 0 hold 20 to 20 px and were compared both ways"
+        assert told in together.warnings
+
+
+@pytest.mark.parametrize("centering", ["none", "vector", "set"])
+@pytest.mark.parametrize("pair", [False, True])
+def test_between_a_score_is_the_weighted_mean_of_both(small, make_matcher, sharp, far, portraits, tmp_path, centering, pair):
+    networks = {}
+    if pair:
+        probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+        networks = {"matcher": probe, "gallery_matcher": gallery}
+    probes = [*far, *sharp]
+    with small(sharp_between=(5, 80), centering=centering, **networks) as matcher:
+        result = matcher.match(probes, portraits)
+        both, sizes = result.scores, result.probe_size[:, 1]
+        assert np.array_equal(both, matcher.match(probes, matcher.enroll(portraits)).scores)
+    with small(sharp_between=None, centering=centering, **networks) as matcher:
+        away = matcher.match(probes, portraits).scores
+    with small(sharp_between=(1, 1), centering=centering, **networks) as matcher:
+        near = matcher.match(probes, portraits).scores
+    share = ((sizes - 5) / 75)[:, None]
+    assert (share > 0).all()
+    assert (share < 1).all()
+    np.testing.assert_allclose(both, (1 - share) * away + share * near, atol=1e-6)
+    assert np.abs(both - away).max() > 1e-3
+
+
+def test_several_pictures_take_part_as_they_are_by_their_shares(small, sharp, far, portraits):
+    with small() as matcher:
+        resolutions = matcher.match([far[0], sharp[0]], portraits).probe_size[:, 1]
+    low = resolutions.min() - 1
+    with small(sharp_between=(low, 80), centering="none", fusion=("T_add", "T_add")) as matcher:
+        got = matcher.match([[far[0], sharp[0]]], portraits).scores[0]
+        taken = matcher.lift([[far[0], sharp[0]]])
+        own = (resolutions - low) / (80 - low)
+        np.testing.assert_allclose(taken.share, own.max(), rtol=1e-6)
+        portrait = np.array(matcher.enroll(portraits).pool.templates)[:, 0, 0]
+        near = cosines((own[:, None] * taken.plain.templates[:, 0, 0]).sum(axis=0), portrait)
+    with small(sharp_between=None, centering="none", fusion=("T_add", "T_add")) as matcher:
+        away = matcher.match([[far[0], sharp[0]]], portraits).scores[0]
+    np.testing.assert_allclose(got, (1 - own.max()) * away + own.max() * near, atol=1e-5)
+
+
+def test_an_explained_mean_names_both_comparisons(small, sharp, far, portraits):
+    with small(sharp_between=(5, 80), keep_crops=True, centering="none") as matcher:
+        result = matcher.match(sharp, portraits)
+        told = result.explain(0, 2)
+        share = (result.probe_size[0, 1] - 5) / 75
+    with small(sharp_between=(1, 1), keep_crops=True, centering="none") as matcher:
+        near = matcher.match(sharp, portraits).scores[0, 2]
+    with small(sharp_between=None, keep_crops=True, centering="none") as matcher:
+        away = matcher.match(sharp, portraits).explain(0, 2)
+    assert sum(value for _, value in told.probe_shares) == pytest.approx(1, abs=1e-6)
+    assert sum(value for _, value in told.gallery_shares) == pytest.approx(1, abs=1e-6)
+    assert (len(told.probe_shares), len(told.gallery_shares)) == (len(away.probe_shares) + 1, len(away.gallery_shares) + 1)
+    as_it_is = [value for what, value in told.probe_shares if what.scale == 1]
+    assert any(value == pytest.approx(share * near / told.score, abs=1e-5) for value in as_it_is)
+    assert told.similarity == pytest.approx(max(near, away.similarity), abs=1e-5)
+
+
+def test_a_dropped_picture_as_it_is_leaves_the_far_comparison(small, make_matcher, sharp, portraits, tmp_path, monkeypatch):
+    probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+    networks = {"matcher": probe, "gallery_matcher": gallery, "centering": "none"}
+    with small(sharp_between=None, **networks) as matcher:
+        away = matcher.match(sharp, portraits).scores
+    for between in ((5, 80), (1, 1)):
+        with small(sharp_between=between, **networks) as matcher:
+            enrolled = matcher.enroll(portraits)
+            monkeypatch.setattr(matcher.gallery_network, "raw", lambda pictures, alone: np.zeros((len(pictures), 24), "f"))
+            result = matcher.match(sharp, enrolled)
+        assert "2 probe hypotheses gave a zero or non-finite template and were dropped" in result.warnings
+        if between == (5, 80):
+            assert np.array_equal(result.scores, away)
+        else:
+            assert np.isnan(result.scores).all()
+            assert result.probe_status == ("every template was zero or not finite",) * 2
 
 
 def test_their_scores_are_explained(small, sharp, far, portraits):
-    with small(sharp_from=20, keep_crops=True) as matcher:
+    with small(sharp_between=(20, 20), keep_crops=True) as matcher:
         result = matcher.match([*far, *sharp], portraits)
         told = result.explain(2, 3)
         assert (told.probe.scale, told.gallery.path, told.gallery.size) == (1, (), None)
@@ -98,7 +173,7 @@ def test_their_scores_are_explained(small, sharp, far, portraits):
 
 
 def test_native_sizes_have_no_gallery_for_them(small, sharp, far, portraits):
-    with small(sharp_from=20, lr_size=None, keep_crops=True) as matcher:
+    with small(sharp_between=(20, 20), lr_size=None, keep_crops=True) as matcher:
         steps = []
         result = matcher.match([sharp[0], *far], portraits, progress=lambda done, total, stage: steps.append((stage, total)))
         assert sum(stage == "gallery" for stage, _ in steps) == len(portraits)  # enrolled once, for the far ones' size
@@ -108,14 +183,14 @@ def test_native_sizes_have_no_gallery_for_them(small, sharp, far, portraits):
 
 
 def test_all_sharp_sets_need_no_mean_of_probes(small, sharp, far, portraits):
-    with small(sharp_from=20, centering="set") as matcher:
+    with small(sharp_between=(20, 20), centering="set") as matcher:
         assert np.isfinite(matcher.match(sharp[:1], portraits).scores).all()
         with pytest.raises(ConfigError, match="at least 2 usable pictures on each side, got 1, 2 of 3 probes being sharp"):
             matcher.match([far[0], *sharp], portraits)
 
 
 def test_means_are_learned_from_all_probes_of_a_cohort(small, sharp, far, portraits):
-    with small(sharp_from=20) as matcher, small(sharp_from=None) as without:
+    with small(sharp_between=(20, 20)) as matcher, small(sharp_between=None) as without:
         cohort = [*far, *sharp]
         assert np.array_equal(matcher.learn_means(cohort, portraits).probe, without.learn_means(cohort, portraits).probe)
 
@@ -123,28 +198,29 @@ def test_means_are_learned_from_all_probes_of_a_cohort(small, sharp, far, portra
 def test_a_pair_of_other_crops_cannot_share_them(small, make_matcher, tmp_path):
     ours = make_matcher(tmp_path / "p", name="p", space="both")
     theirs = make_matcher(tmp_path / "g", name="g", space="both", alignment="arcface-96x112")
-    with pytest.raises(ConfigError, match="sharp_from=20 shows the crops of 'p'"):
-        small(matcher=ours, gallery_matcher=theirs, sharp_from=20)
+    with pytest.raises(ConfigError, match=r"sharp_between=\(20.0, 20.0\) shows the crops of 'p'"):
+        small(matcher=ours, gallery_matcher=theirs, sharp_between=(20, 20))
     with Matcher("fast", matcher=ours, gallery_matcher=theirs, centering="none") as matcher:
-        assert matcher.config.sharp_from is None
+        assert matcher.config.sharp_between is None
 
 
 def test_what_goes_wrong_is_told():
     for changes in ({"identity": False}, {"scales": (1,)}):
-        with pytest.raises(ConfigError, match="sharp_from expects identity=True and no scale 1"):
-            MatchConfig(sharp_from=30, **changes)
-    for value in (0, 1.5, "36", True):
-        with pytest.raises(ConfigError, match="sharp_from expects"):
-            MatchConfig(sharp_from=value)
+        with pytest.raises(ConfigError, match="sharp_between expects identity=True and no scale 1"):
+            MatchConfig(sharp_between=(30, 30), **changes)
+    for value in (0, 36, (36,), (0, 20), (30, 20), "36", True, (20, float("nan"))):
+        with pytest.raises(ConfigError, match="sharp_between expects"):
+            MatchConfig(sharp_between=value)
 
 
 def test_a_preset_leaves_them_where_probes_need_a_translation() -> None:
     for changes in ({"identity": False}, {"scales": (1,), "lr_size": 40}):
-        assert configured(preset("balanced"), "m", None, None, None, changes).sharp_from is None
-    assert configured(preset("balanced"), "m", None, None, None, {"scales": (2,)}).sharp_from == preset("balanced").sharp_from
-    assert configured(preset("balanced"), "m", None, None, None, {"sharp_from": None}).sharp_from is None
+        assert configured(preset("balanced"), "m", None, None, None, changes).sharp_between is None
+    balanced = preset("balanced")
+    assert configured(balanced, "m", None, None, None, {"scales": (2,)}).sharp_between == balanced.sharp_between
+    assert configured(preset("balanced"), "m", None, None, None, {"sharp_between": None}).sharp_between is None
 
 
 def test_a_gallery_serves_every_threshold(portraits):
-    assert MatchConfig(sharp_from=20).gallery_hash() == MatchConfig().gallery_hash()
-    assert MatchConfig(sharp_from=20).hash() != MatchConfig(sharp_from=30).hash() != MatchConfig().hash()
+    assert MatchConfig(sharp_between=(20, 20)).gallery_hash() == MatchConfig().gallery_hash()
+    assert MatchConfig(sharp_between=(20, 20)).hash() != MatchConfig(sharp_between=(30, 30)).hash() != MatchConfig().hash()

@@ -73,7 +73,7 @@ def tune(
     the subjects' other pictures at all ``sizes`` (px) with all ``seeds``; where fewer than 20 subjects have others, also the
     portraits themselves, which flatters every figure, and is said. Everything is chosen and scored on disjoint people; where
     the gain over the preset "balanced" (as the matcher's card has it; or "plain", if that is better) is not shown by its 95 %
-    interval, that preset's configuration is kept. Sharp pictures (``sharp_from``) are treated as far ones here; the
+    interval, that preset's configuration is kept. Sharp pictures (``sharp_between``) are treated as far ones here; the
     configuration leaves them alone as the preset does. ``minutes`` bound the time on this machine: what is tried is cut to fit.
 
     Raises InputError for fewer than 20 subjects, the same picture under two names, and unknown subjects; ConfigError for
@@ -101,7 +101,7 @@ def tune(
         people = cut(first, pictures, sizes, cameras, seeds, progress)
         means = _reference(first, reference is not None)
     preset = advised("balanced", card.presets)
-    base = replace(preset, faces="crop", keep_crops=False, sharp_from=None)  # what is tuned is for far pictures
+    base = replace(preset, faces="crop", keep_crops=False, sharp_between=None)  # what is tuned is for far pictures
     grid = _affordable(base, people, opened, 60 * minutes * TEMPLATES - (time.monotonic() - begun))
     people = replace(people, views=people.views[: grid.views], labels=people.labels[: grid.views])
     name, against, scores = _baseline(card, people, opened, means)
@@ -116,7 +116,7 @@ def tune(
         seconds=60 * minutes * CHOOSING - (time.monotonic() - begun), progress=progress,
     )
     best = with_paths(found[held.option][1], held.chosen)
-    best = replace(best, sharp_from=preset.sharp_from if best.comparable else None)
+    best = replace(best, sharp_between=preset.sharp_between if best.comparable else None)
     kept = best if held.pays else against
     with opened(config=for_user(kept), detector=detector) as last:
         own, partner = last.config.matcher, last.config.gallery_matcher
@@ -187,7 +187,7 @@ def _baseline(
         config = advised(name, card.presets)
         if config.centering == "reference" and (means is None or not set(config.scales) <= set(means.scales)):
             config = replace(config, centering="set", score_norm="none")
-        with opened(config=replace(config, faces="crop", keep_crops=False, sharp_from=None)) as matcher:
+        with opened(config=replace(config, faces="crop", keep_crops=False, sharp_between=None)) as matcher:
             gallery = matcher.enroll(list(people.portraits))
             scores = [matcher.match(list(view), gallery).scores for view in people.views]
         hits = sum(int(search(Trials.of(s, people.mates, people.subjects)).hits().sum()) for s in scores)

@@ -24,7 +24,7 @@ LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"
 )
-SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z"}
+SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z", "sharp_between": [10.0, 45.0]}
 PATHS = [
     ["disk", "disk"], ["shear", "disk"], ["persp", "gauss_noise"], ["speckle", "persp"], ["persp", "persp"], ["pshuf", "pshuf"],
     ["bright", "disk"], ["disk", "pshuf"],
@@ -37,7 +37,7 @@ PRESETS = {
 """What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses, and without them
 the portraits keep their size. The degraded ones are seen by the probe network, which was made for such pictures; the list is
 nested, best first (benchmarks/selection.py). Z-norm takes from the portraits that look like everyone what they win by it
-(benchmarks/hubs.py)."""
+(benchmarks/hubs.py). The gallery network helps the probe network already where a probe is far (benchmarks/sharp.py)."""
 ROLES = {
     "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
     "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",
