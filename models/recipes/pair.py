@@ -39,9 +39,9 @@ from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.morphs import build as build_morphs
 from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
 from meetmid.models.recipes.settling import SEED as SETTLING
-from meetmid.models.recipes.settling import STEPS, VIEWS, fitted, fold, restored, runner
+from meetmid.models.recipes.settling import STEPS, VIEWS, fitted, fold, runner
 from meetmid.models.recipes.strided import quickened
-from meetmid.models.recipes.training import cosine_rate, export, load_checkpoint, logger, save_checkpoint
+from meetmid.models.recipes.training import cosine_rate, export, load_checkpoint, logger, restored, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.identity import FrozenMatcher, converted
-from meetmid.models.recipes.super_resolution import LR, arguments, first_stage, publish
+from meetmid.models.recipes.super_resolution import LR, arguments, first_stage, publish, published_stage
 from meetmid.models.recipes.training import cosine_rate, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -112,8 +112,9 @@ def main(scale: int, steps: int) -> None:
     """Command line of the recipe; the first stage is that of EDSR-face, taken from WORK where it is there."""
     parser = arguments(scale)
     parser.add_argument("--second-steps", type=int, default=steps, help="with the identity loss")
+    parser.add_argument("--published", action="store_true", help="take the published EDSR-face for the first stage")
     args = parser.parse_args()
-    model = first_stage(scale, args)
+    model = published_stage(scale, args) if args.published else first_stage(scale, args)
     crops = np.load(args.work / "sr_train.npy", mmap_mode="r")
     model = tune(model, crops, LR, args.data, args.work / f"edsr_recognition_x{scale}", args.second_steps)
     publish(model, args.work, args.steps, "edsr-recognition", "trained for matchers", {

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -25,13 +23,6 @@ from meetmid.networks.slimface import SlimFace
 
 SEED, STEPS, BATCH, RATES, PENALTY, VIEWS = 13, 400, 512, (2e-3, 0.05), 0.1, 4
 """Of the fit; rates are those of A and b, views those of every face."""
-
-
-def restored(model: SlimFace, path: Path) -> SlimFace:
-    """The weights of a published network, in place."""
-    values = {t.name: torch.from_numpy(numpy_helper.to_array(t).copy()) for t in onnx.load(str(path)).graph.initializer}
-    model.load_state_dict({name: values[name].reshape(value.shape) for name, value in model.state_dict().items()})
-    return model
 
 
 def runner(path: Path, threads: int) -> Callable[[Tensor], NDArray[np.float32]]:

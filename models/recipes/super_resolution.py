@@ -17,7 +17,15 @@ import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.faces import faces
-from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
+from meetmid.models.recipes.training import (
+    LICENSE,
+    cosine_rate,
+    export,
+    load_checkpoint,
+    logger,
+    restored,
+    save_checkpoint,
+)
 from numpy.typing import NDArray
 from torch import nn
 
@@ -42,6 +50,12 @@ def build_crops(root: Path, target: Path, parts: tuple[str, ...], limit: int | N
         np.save(target, np.stack(crops))
     stored: NDArray[np.uint8] = np.load(target, mmap_mode="r")
     return stored
+
+
+def all_crops(data: Path, work: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Crops of the training people, and 300 of people never trained on."""
+    training = build_crops(data, work / "sr_train.npy", ("utkface", "lfw-single"))
+    return training, build_crops(data, work / "sr_held_out.npy", ("lfw-multiple",), limit=300)
 
 
 def degrade(sharp: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -103,8 +117,7 @@ def train(scale: int, data: Path, work: Path, steps: int, start: Path | None, th
     cv2.setNumThreads(1)
     folder = work / f"edsr_face_x{scale}"
     log = logger(folder)
-    crops = build_crops(data, work / "sr_train.npy", ("utkface", "lfw-single"))
-    held_out = build_crops(data, work / "sr_held_out.npy", ("lfw-multiple",), limit=300)
+    crops, held_out = all_crops(data, work)
     model = EDSR(scale, BLOCKS, WIDTH)
     if start is not None:
         source = torch.load(start, weights_only=True)["model"]
@@ -195,6 +208,17 @@ def first_stage(scale: int, args: argparse.Namespace) -> EDSR:
     smaller = args.work / f"edsr_face_x{scale // 2}" / "checkpoint.pt"
     start = smaller if scale > 2 and smaller.exists() else None
     return train(scale, args.data, args.work, args.steps, start, args.threads)
+
+
+def published_stage(scale: int, args: argparse.Namespace) -> EDSR:
+    """The network trained with L1 alone, as it is published."""
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    all_crops(args.data, args.work)
+    model = EDSR(scale, BLOCKS, WIDTH)
+    restored(model, Path(__file__).parents[1] / f"edsr_face_x{scale}" / "model.onnx")
+    return model
 
 
 def main(scale: int) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnx
@@ -62,6 +62,17 @@ def load_checkpoint(path: Path, model: nn.Module, optimiser: Stateful) -> int:
     model.load_state_dict(state["model"])
     optimiser.load_state_dict(state["optimiser"])
     return int(state["step"])
+
+
+Restored = TypeVar("Restored", bound=nn.Module)
+
+
+def restored(model: Restored, path: Path) -> Restored:
+    """The weights that a published network learned, in place."""
+    values = {t.name: torch.from_numpy(onnx.numpy_helper.to_array(t).copy()) for t in onnx.load(str(path)).graph.initializer}
+    learned = {name: values[name].reshape(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    model.load_state_dict(model.state_dict() | learned)
+    return model
 
 
 def export(

@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from meetmid.models.recipes.settling import fitted, fold, restored, runner  # noqa: E402
-from meetmid.models.recipes.training import export  # noqa: E402
+from meetmid.models.recipes.settling import fitted, fold, runner  # noqa: E402
+from meetmid.models.recipes.training import export, restored  # noqa: E402
 
 from meetmid.networks.slimface import SlimFace  # noqa: E402
 
