@@ -81,10 +81,16 @@ def weighted_sums(rows: Rows, weights: Weights, groups: Positions, totals: Weigh
 
 @numba.njit(**_finite)
 def maxima(products: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows) -> None:
-    """``best[entry + g, column + i]`` = its maximum with products[j, i] over j in cuts[g] .. cuts[g + 1]."""
+    """``best[entry + g, column + i]`` = its maximum with products[j, i] over j in cuts[g] .. cuts[g + 1]; four rows at a time,
+    so that the maxima are read and written a quarter as often."""
     for g in range(len(cuts) - 1):
         row = best[entry + g, column : column + width]
-        for j in range(cuts[g], cuts[g + 1]):
+        whole = cuts[g] + (cuts[g + 1] - cuts[g]) // 4 * 4
+        for j in range(cuts[g], whole, 4):
+            a, b, c, d = products[j], products[j + 1], products[j + 2], products[j + 3]
+            for i in range(width):
+                row[i] = max(row[i], a[i], b[i], c[i], d[i])
+        for j in range(whole, cuts[g + 1]):
             new = products[j]
             for i in range(width):
                 row[i] = max(row[i], new[i])
@@ -188,19 +194,14 @@ def byte_maxima(
     """As :func:`maxima`, of the products (n, w) of quantised rows times the inner rows' ``scale`` (n,)."""
     for g in range(len(cuts) - 1):
         row = best[entry + g, column : column + width]
-        for j in range(cuts[g], cuts[g + 1]):
-            new, step = products[j], scale[j]
+        whole = cuts[g] + (cuts[g + 1] - cuts[g]) // 4 * 4
+        for j in range(cuts[g], whole, 4):
+            a, b, c, d = products[j], products[j + 1], products[j + 2], products[j + 3]
+            p, q, r, s = scale[j], scale[j + 1], scale[j + 2], scale[j + 3]
             for i in range(width):
-                row[i] = max(row[i], np.float32(new[i]) * step)
-
-
-@numba.njit(**_finite)
-def _section_maxima(products: NDArray[np.int32], scale: Rows, first: int, last: int, width: int, tops: Rows) -> None:
-    """``tops[b]`` = the maxima of the b-th :data:`SECTION` rows from ``first`` to ``last``."""
-    for b in range(-(-(last - first) // SECTION)):
-        row = tops[b]
-        row[:width] = -np.inf
-        for j in range(first + b * SECTION, min(first + (b + 1) * SECTION, last)):
+                first, second = max(np.float32(a[i]) * p, np.float32(b[i]) * q), max(np.float32(c[i]) * r, np.float32(d[i]) * s)
+                row[i] = max(row[i], first, second)
+        for j in range(whole, cuts[g + 1]):
             new, step = products[j], scale[j]
             for i in range(width):
                 row[i] = max(row[i], np.float32(new[i]) * step)
@@ -228,6 +229,7 @@ def screened_maxima(
     """
     taken, sections = 0, -(-products.shape[0] // SECTION)
     tops, errors = np.empty((sections, width), np.float32), np.empty(sections, np.float32)
+    bounds = np.empty(sections + 1, np.int64)
     steps, slack = np.maximum(tile_scale[:width], np.float32(1e-30)), np.empty(width, np.float64)
     least, reach = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(width):
@@ -238,8 +240,11 @@ def screened_maxima(
         if first == last:
             continue
         row, its = best[entry + g, column : column + width], where[entry + g, column : column + width]
-        _section_maxima(products, scale, first, last, width, tops)
         count = -(-(last - first) // SECTION)
+        for b in range(count + 1):
+            bounds[b] = min(first + b * SECTION, last)
+        tops[:count] = -np.inf
+        byte_maxima(products, scale, bounds[: count + 1], 0, 0, width, tops)
         for b in range(count):
             errors[b] = np.float32(np.max(error[first + b * SECTION : min(first + (b + 1) * SECTION, last)]))
         for i in range(width):
