@@ -1,18 +1,19 @@
 """Time and peak memory of S_max over gallery hypotheses, then S_add over probe hypotheses, beside what else computes it.
 
-    python benchmarks/fuse.py [--shapes 1x1 10x10] [--peers] [--rounds N]
+    python benchmarks/fuse.py [--shapes 1x1 10x10] [--templates FILE.npz ...] [--real-shapes 24x8] [--peers] [--rounds N]
 
 Every contender runs in a process of its own, taking turns, ``--rounds`` times; medians. Sides are P x 48 and G x 4389 unit
-vectors of 512 components that cluster as hypotheses of one face do (a seed makes them); with ``--templates FILE.npz`` (arrays
-``p`` and ``g``, made by ``--make``) the real ones of a matcher and simulated captures of test people. The yardstick is the best
-float32 product of the same shape (NumPy either way round, onnxruntime, PyTorch), which computes no maximum. ``--peers`` adds
-faiss (IndexFlatIP, then the maxima of each portrait), usearch (exact) and maxsim-cpu where they are installed.
+vectors of 512 components that cluster as hypotheses of one face do (a seed makes them), and of every ``--templates FILE.npz``
+(arrays ``p`` and ``g``, made by ``--make FILE --matcher NAME``) the real ones of a matcher and simulated captures of test
+people. The yardstick is the best float32 product of the same shape (NumPy either way round, onnxruntime, PyTorch), which
+computes no maximum. ``--peers`` adds faiss (IndexFlatIP, then the maxima of each portrait), usearch (exact) and maxsim-cpu
+where they are installed, for up to 20 synthetic portraits and for real templates.
 Writes benchmarks/results/fuse.csv.
 
     python benchmarks/fuse.py --slopes
 
-How time grows with each of P, G, M and N over two decades from 1 GFLOP: slopes in log-log,
-benchmarks/results/fuse_slopes.csv and .png.
+How time grows with each of P, G, M and N over two decades from 1 GFLOP, beside the best product of the same shapes: slopes in
+log-log, benchmarks/results/fuse_slopes.csv and .png.
 
     python benchmarks/fuse.py --paper
 
@@ -37,6 +38,11 @@ from pathlib import Path
 import numpy as np
 
 M, N, D = 48, 4389, 512
+SHIFTED = 997
+"""Portraits whose hypotheses are scattered by different rows of the same noise."""
+
+MOST_WITH_PEERS = 20
+"""Synthetic portraits that the peers are measured with, at most: they take minutes a call."""
 Call = Callable[[], object]
 
 
@@ -54,9 +60,15 @@ def sides(probes: int, portraits: int, templates: Path | None) -> tuple[np.ndarr
     else:
         rng = np.random.default_rng(0)
         faces = rng.standard_normal((portraits, 1, D), np.float32)
-        g = faces + np.float32(0.7) * rng.standard_normal((portraits, N, D), np.float32)
+        noise = np.float32(0.7) * rng.standard_normal((N + SHIFTED, D), np.float32)
+        g = np.empty((portraits, N, D), np.float32)
+        for k in range(portraits):  # a thousand portraits fill the memory: nothing of their size is there twice
+            own = k % SHIFTED
+            np.add(faces[k], noise[own : own + N], out=g[k])
         p = faces[rng.integers(0, portraits, probes)] + np.float32(0.9) * rng.standard_normal((probes, M, D), np.float32)
-    p, g = (t / np.maximum(np.linalg.norm(t, axis=-1, keepdims=True), np.float32(1e-9)) for t in (p, g))
+    for side in (p, g):
+        for k in range(len(side)):
+            side[k] /= np.maximum(np.linalg.norm(side[k], axis=-1, keepdims=True), np.float32(1e-9))
     return p, g
 
 
@@ -168,19 +180,21 @@ def memory(what: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1])
 
 
-def make(target: Path) -> None:
+def make(target: Path, name: str) -> None:
     """Real templates: 8 portraits of test people degraded by every path of up to three steps, and 24 of their far captures at
-    16 blur levels, by the default matcher."""
+    16 blur levels, by one matcher."""
+    from economy import card
     from people import captures, pictures, portraits
 
     import meetmid
 
     portraits_of, probes_of = pictures("test", 8, 3)
     matcher = meetmid.Matcher(
-        matcher="slimface-probe", preset="paper", scales=(2,), hallucinator="edsr-face", lr_size=24, keep_crops=False
+        matcher=card(name), preset="paper", scales=(2,), hallucinator="edsr-face", lr_size=24, keep_crops=False
     )
-    gallery = matcher.enroll(list(portraits(portraits_of, "arcface-96x112")), faces="crop")
-    probes = matcher.lift(list(captures(probes_of, "arcface-96x112", 24, 7)), faces="crop")
+    template = matcher.card.contract.alignment
+    gallery = matcher.enroll(list(portraits(portraits_of, template)), faces="crop")
+    probes = matcher.lift(list(captures(probes_of, template, 24, 7)), faces="crop")
     kept = probes.pool.weights.sum(axis=(1, 2)) > 0
     np.savez(target, p=probes.pool.templates[kept], g=gallery.pool.templates)
 
@@ -189,26 +203,32 @@ def slopes(folder: Path, rounds: int) -> None:
     """Seconds against size, one dimension growing at a time."""
     from machine import write_csv
 
-    import meetmid
-
-    base, rng = {"P": 4, "G": 4, "M": 16, "N": 4096}, np.random.default_rng(0)
+    base, rng = {"P": 1, "G": 5, "M": M, "N": N}, np.random.default_rng(0)
     rows: list[dict[str, object]] = []
     for what, smallest in base.items():
         points = []
         for factor in (1, 2, 5, 10, 20, 50, 100):
             size = {**base, what: smallest * factor}
-            p = rng.standard_normal((size["P"], 1, size["M"], D), np.float32) / np.float32(D**0.5)
-            g = rng.standard_normal((size["G"], 1, size["N"], D), np.float32) / np.float32(D**0.5)
-            times = []
-            for _ in range(rounds + 1):
-                begun = time.perf_counter()
-                meetmid.fuse(p, g, unit=True, precision="float32")
-                times.append(time.perf_counter() - begun)
-            points.append((2 * p[..., 0].size * g[..., 0].size * D, statistics.median(times[1:])))
-        x, y = np.log10(np.array(points)).T
-        slope = float(np.polyfit(x, y, 1)[0])
-        print(what, f"slope {slope:.3f}", flush=True)
-        rows += [{"grows": what, "flop": flop, "ms": round(1e3 * ms, 3), "slope": round(slope, 3)} for flop, ms in points]
+            p = rng.standard_normal((size["P"], size["M"], D), np.float32) / np.float32(D**0.5)
+            g = rng.standard_normal((size["G"], size["N"], D), np.float32) / np.float32(D**0.5)
+            calls = [meetmid_call(p, g, "float32"), *(product(p, g, how) for how in PRODUCTS)]
+            times: list[list[float]] = [[] for _ in calls]
+            repeats = rounds * max(1, 20 // factor)
+            for _ in range(repeats + 1):
+                for call, own in zip(calls, times, strict=True):
+                    begun = time.perf_counter()
+                    call()
+                    own.append(time.perf_counter() - begun)
+            ours, *others = (statistics.median(own[1:]) for own in times)
+            points.append((2 * p[..., 0].size * g[..., 0].size * D, ours, min(others)))
+        x, *y = np.log10(np.array(points)).T
+        own, best = (round(float(np.polyfit(x, its, 1)[0]), 3) for its in y)
+        print(what, f"slope {own}, the best product's {best}", flush=True)
+        rows += [
+            {"grows": what, "flop": flop, "ms": round(1e3 * ours, 3), "best_product_ms": round(1e3 * product, 3),
+             "share_of_best_product": round(product / ours, 3), "slope": own, "slope_of_best_product": best}
+            for flop, ours, product in points
+        ]
     write_csv(folder / "fuse_slopes.csv", rows)
     from matplotlib.figure import Figure
 
@@ -275,8 +295,10 @@ def paper(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=["1x1", "1x10", "10x10", "40x20"])
-    parser.add_argument("--templates", type=Path)
+    parser.add_argument("--templates", type=Path, nargs="*", default=[])
+    parser.add_argument("--real-shapes", nargs="+", default=["24x8", "200x8"])
     parser.add_argument("--make", type=Path, help="make real templates, write them to this file, and stop")
+    parser.add_argument("--matcher", default="slimface-probe", help="whose they are")
     parser.add_argument("--slopes", action="store_true")
     parser.add_argument("--paper", action="store_true")
     parser.add_argument("--peers", action="store_true")
@@ -286,7 +308,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "fuse.csv")
     args = parser.parse_args()
     if args.make:
-        make(args.make)
+        make(args.make, args.matcher)
         return
     if args.slopes:
         slopes(args.csv.parent, args.rounds)
@@ -295,29 +317,31 @@ def main() -> None:
         paper(args.csv.parent)
         return
     if args.worker and args.worker.startswith("paper "):
-        paper_worker(args.worker.removeprefix("paper "), args.templates)
+        paper_worker(args.worker.removeprefix("paper "), args.templates[0])
         return
     if args.worker:
         probes, portraits = map(int, args.shapes[0].split("x"))
-        worker(args.worker, probes, portraits, args.templates, args.seconds)
+        worker(args.worker, probes, portraits, next(iter(args.templates), None), args.seconds)
         return
     from machine import write_csv
 
     rows: list[dict[str, object]] = []
-    for shape in args.shapes:
+    made_up: list[tuple[Path | None, str]] = [(None, shape) for shape in args.shapes]
+    for templates, shape in [*made_up, *((file, shape) for file in args.templates for shape in args.real_shapes)]:
         probes, portraits = map(int, shape.split("x"))
-        names = [f"product: {how}" for how in PRODUCTS] + [*OURS] + ([*PEERS] if args.peers else [])
+        peers = PEERS if args.peers and (templates or portraits <= MOST_WITH_PEERS) else {}
+        names = [*(f"product: {how}" for how in PRODUCTS), *OURS, *peers]
         found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
         for _ in range(args.rounds):
             for name in names:
                 command = [sys.executable, __file__, "--worker", name, "--shapes", shape, "--seconds", str(args.seconds)]
-                command += ["--templates", str(args.templates)] if args.templates else []
+                command += ["--templates", str(templates)] if templates else []
                 done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
                 if done.returncode:
                     print(f"{shape} {name}: {(done.stderr.strip().splitlines() or ['no answer'])[-1]}", file=sys.stderr)
                     continue
                 found[name].append(json.loads(done.stdout.splitlines()[-1]))
-        p, g = sides(1, 1, args.templates)
+        p, g = sides(1, 1, templates)
         work = 2.0 * probes * portraits * p[0].size * g[0].shape[0]
         best = min(statistics.median(r["seconds"] for r in found[f"product: {how}"]) for how in PRODUCTS
                    if found[f"product: {how}"])
@@ -326,7 +350,7 @@ def main() -> None:
                 continue
             seconds = statistics.median(r["seconds"] for r in runs)
             rows.append({
-                "templates": args.templates.stem if args.templates else "synthetic", "shape": shape, "contender": name,
+                "templates": templates.stem if templates else "synthetic", "shape": shape, "contender": name,
                 "ms": round(1e3 * seconds, 3), "gflops": round(work / seconds / 1e9, 1),
                 "share_of_best_product": round(best / seconds, 3), "rounds": len(runs),
                 "peak_mib": round(max(r["peak_mib"] for r in runs)), "worst_error": runs[0]["worst_error"],
