@@ -41,6 +41,9 @@ M, N, D = 48, 4389, 512
 SHIFTED = 997
 """Portraits whose hypotheses are scattered by different rows of the same noise."""
 
+RESTING = 0.3
+"""Seconds after which the threads of the library that was measured before no longer wait in a loop."""
+
 MOST_WITH_PEERS = 20
 """Synthetic portraits that the peers are measured with, at most: they take minutes a call."""
 Call = Callable[[], object]
@@ -213,13 +216,15 @@ def slopes(folder: Path, rounds: int) -> None:
             g = rng.standard_normal((size["G"], size["N"], D), np.float32) / np.float32(D**0.5)
             calls = [meetmid_call(p, g, "float32"), *(product(p, g, how) for how in PRODUCTS)]
             times: list[list[float]] = [[] for _ in calls]
-            repeats = rounds * max(1, 20 // factor)
-            for _ in range(repeats + 1):
+            for _ in range(rounds):
                 for call, own in zip(calls, times, strict=True):
-                    begun = time.perf_counter()
+                    time.sleep(RESTING)
                     call()
-                    own.append(time.perf_counter() - begun)
-            ours, *others = (statistics.median(own[1:]) for own in times)
+                    for _ in range(max(2, 20 // factor)):
+                        begun = time.perf_counter()
+                        call()
+                        own.append(time.perf_counter() - begun)
+            ours, *others = (statistics.median(own) for own in times)
             points.append((2 * p[..., 0].size * g[..., 0].size * D, ours, min(others)))
         x, *y = np.log10(np.array(points)).T
         own, best = (round(float(np.polyfit(x, its, 1)[0]), 3) for its in y)

@@ -26,7 +26,7 @@ from meetmid.scores.side import Block, Side
 
 Scores = NDArray[np.float32]
 Positions = NDArray[np.int64]
-ROWS, BYTES = 1536, 4 * 2**20
+ROWS, BYTES = 3072, 4 * 2**20
 """Rows of the inner side in one product, and bytes of them, at most."""
 
 SMALL = 2**18
