@@ -13,7 +13,7 @@ from meetmid.faces.alignment import align
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.resize import resize, to_uint8
 
-FAMILIES = {2: ("edsr-face",), 4: ("edsr-face", "edsr-recognition")}
+FAMILIES = {scale: ("edsr-face", "edsr-recognition") for scale in (2, 4)}
 Enlarge = Callable[[np.ndarray], np.ndarray]
 
 

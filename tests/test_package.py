@@ -49,7 +49,7 @@ def test_the_package_is_typed() -> None:
 def test_every_shipped_model_is_the_file_its_card_describes() -> None:
     cards = list_models()
     names = {"finder", "midface-s", "slimface-gallery", "slimface-probe", "edsr-face-x2", "edsr-face-x4", "edsr-face-x8",
-             "edsr-recognition-x4"}
+             "edsr-recognition-x2", "edsr-recognition-x4", "edsr-recognition-x8"}
     assert names <= {card.name for card in cards}
     for card in cards:
         card.verify()
