@@ -19,7 +19,6 @@ from machine import write_csv
 from people import captures, pictures, portraits
 
 from meetmid import Matcher
-from meetmid.comparison import Run
 from meetmid.evaluation.selection import first_among
 from models import drawn_people
 
@@ -53,7 +52,7 @@ def main() -> None:
     drawn = drawn_people(len(names))
     rows, first, caught = [], {}, {}
     for name, options in SYSTEMS.items():
-        with Matcher(faces="crop", keep_crops=False, threads=1, **options) as matcher:
+        with Matcher(faces="crop", keep_crops=False, threads=1, sharp_between=None, **options) as matcher:
             template = matcher.card.contract.alignment
             gallery = matcher.enroll(portraits(gallery_side, template))
             for size in args.sizes:
@@ -61,7 +60,8 @@ def main() -> None:
                     caught[size] = [matcher.lift(captures(probe_side, template, size, seed=s)).pool for s in args.seeds]
                 above = []
                 for seed in range(len(args.seeds)):
-                    scores = matcher.comparison.score(caught[size][seed], Run(gallery), None, None)
+                    sides = matcher.comparison.far_sides(caught[size][seed], gallery.pool, None)
+                    scores = matcher.comparison.fused(*sides)
                     above.append((scores > scores[np.arange(len(own)), own][:, None]).sum(axis=1))
                 hits = np.mean([first_among(a, len(subjects) - 1, AMONG - 1) for a in above], axis=0)
                 errors = np.stack([np.bincount(place, 1 - hits), np.bincount(place, 1 - first.setdefault(size, hits))])

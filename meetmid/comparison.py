@@ -230,8 +230,8 @@ class Comparison:
         p = Side(probes.templates, probes.weights, probes.first)
         g = replace(Side(gallery.templates, gallery.weights, gallery.first).at_scale(0), weights=weights)
         if self.config.centering == "set":
-            _check_set(gallery)
             alone = TemplatePool(g.templates, weights, gallery.first)
+            _check_set(alone)
             means = pool_means(alone)
         elif self.config.centering == "reference":
             means = self.reference().of("gallery", (1,))
@@ -251,10 +251,10 @@ class Comparison:
 
 
 def blend(far: NDArray[np.float32], plain: NDArray[np.float32], share: Any) -> NDArray[np.float32]:
-    """Scores of which the comparison of the pictures as they are makes up ``share``, a number or an array that broadcasts; of
-    one whose share is 0 or 1 the other score may be NaN."""
+    """Scores of which the comparison of the pictures as they are makes up ``share``, a number or an array that broadcasts. The
+    far one stands alone also where the portrait has no undegraded template."""
     mixed: NDArray[np.float32] = (1 - share) * far + share * plain
-    return np.where(share == 0, far, np.where(share == 1, plain, mixed))
+    return np.where(share == 1, plain, np.where((share == 0) | np.isnan(plain), far, mixed))
 
 
 def _check_set(pool: TemplatePool, besides: str = "") -> None:

@@ -60,9 +60,10 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     if gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
     config, parts = result.config, matcher.comparison.sides(crops, gallery, result.probe_means)
-    found = [_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts]
+    made = (_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts)
+    found = [part for part in made if part is not None]
     total = sum(part.score for part in found)
-    shares = [part.score / total if abs(total) > 1e-12 else 1 / len(found) for part in found]
+    shares = [part.score / total if abs(total) > 1e-12 else part.score for part in found]
     best = max(found, key=lambda part: part.similarity)
     row, column = best.made.winner
     scale, slot, picture = best.at_probe(row)
@@ -118,12 +119,14 @@ class _Part:
         return int(self.made.scale_gallery[column]), slot, self.first + picture
 
 
-def _part(compare: Comparison, share: float, probe: Side, whole: Side, entry: int) -> _Part:
-    """Decompose one comparison of a probe with an entry of the gallery."""
+def _part(compare: Comparison, share: float, probe: Side, whole: Side, entry: int) -> _Part | None:
+    """Decompose one comparison of a probe with an entry of the gallery; None where the entry has no template for it."""
     config = compare.config
     if config.select == "best":
         probe = replace(probe, weights=best_hypothesis(probe, whole).keep(probe))
     one, first = whole.entries(entry, entry + 1), int(whole.first[entry])
+    if not one.weights.any():
+        return None
     score = share * float(compare.fused(probe, one)[0, 0])
     if config.portraits == "max":
         rules: list[tuple[Rule, Rule]] = [(config.probe_rule, config.gallery_rule)]

@@ -17,7 +17,6 @@ from meetmid.images import Entry, entries
 from meetmid.intake import Taken
 from meetmid.probes.hypotheses import probe_slots
 from meetmid.runtime.progress import Progress, ProgressCallback
-from meetmid.scores.fusion import missing_scores
 from meetmid.scores.progressive import Wanted, progressive
 
 Scores = NDArray[np.float32]
@@ -65,18 +64,20 @@ def _enrolled(
 ) -> Scores:
     """The summed templates of each side make the cheap scores; the pictures as they are add one product for everyone."""
     p, g = compare.far_sides(probes.pool, gallery.pool, means)
-    near, share = np.flatnonzero(probes.share > 0).tolist(), probes.share[:, None]
-    cheap = compare.fused(p, g, CHEAP)
-    plain = missing_scores(len(probes.ids), len(gallery), compare.intake.memory // 8) if near else cheap
-    if near:
-        plain[near] = compare.plain_scores(probes, gallery, near)
+    cheap, near = compare.fused(p, g, CHEAP), np.flatnonzero(probes.share > 0).tolist()
+    plain = dict(zip(near, compare.plain_scores(probes, gallery, near), strict=True)) if near else {}
+    for probe, its in plain.items():
+        cheap[probe] = blend(cheap[probe], its, probes.share[probe])
 
     def exact(wanted: Wanted) -> Compared:
         for entry, its in sorted(wanted.items()):
-            found = compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))
-            yield entry, its, blend(found, plain[its, entry : entry + 1], share[its])[:, 0]
+            found = compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))[:, 0]
+            for place, probe in enumerate(its):
+                if probe in plain:
+                    found[place] = blend(found[place], plain[probe][entry], probes.share[probe])
+            yield entry, its, found
 
-    return progressive(blend(cheap, plain, share), k, miss, exact)
+    return progressive(cheap, k, miss, exact)
 
 
 def _pictures(
@@ -99,8 +100,9 @@ def _pictures(
             for column, entry in enumerate(part):
                 yield entry, list(range(len(cheap))), scores[:, column]
 
-    sharp = probes.share[:, None] == 1  # these meet the undegraded portraits anyway
-    if not sharp.any():
-        return progressive(cheap, k, miss, exact)
-    found = progressive(np.where(sharp, np.float32(np.nan), cheap), k, miss, exact)
-    return np.where(sharp, undegraded.scores_of(probes, clean), found)
+    sharp = np.flatnonzero(probes.share == 1).tolist()
+    cheap[sharp] = np.nan  # these meet the undegraded portraits anyway
+    found = progressive(cheap, k, miss, exact)
+    if sharp:
+        found[sharp] = undegraded.plain_scores(probes, clean, sharp)
+    return found

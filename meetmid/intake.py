@@ -146,24 +146,27 @@ class Intake:
             for row, (crop, detail) in enumerate(zip(crops, details, strict=True)):
                 if crop is not None:
                     self._put(self._lifted(crop, pool.weights[row], detail), extraction, pool, row)
-                    self._put(self._as_it_is(crop, plain.weights[row], detail), extraction, plain, row)
+                    self._put_as_it_is(crop, detail, extraction, plain, row)
             extraction.finish()
         return pool, plain, self._shares(pool, plain, details)
 
     def plain(self, counts: list[int]) -> TemplatePool:
-        """Room for one template of every picture."""
-        return TemplatePool.empty(counts, (1, 1, self.network.length), self.memory // 8)
+        """Room for one template of every picture, none where no picture is compared as it is."""
+        kept = counts if self.config.sharp_between is not None else []
+        return TemplatePool.empty(kept, (1, 1, self.network.length), self.memory // 8)
 
     def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
         if self._share(detail) == 1:
             return iter(())
         return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
 
-    def _as_it_is(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
+    def _put_as_it_is(
+        self, crop: NDArray[np.uint8], detail: Detail | None, extraction: Extraction, plain: TemplatePool, row: int
+    ) -> None:
         share = self._share(detail)
-        if share == 0 or (share < 1 and self._sees_alike):
-            return iter(())
-        return map(self.gallery_network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights, only=0))
+        if share == 1 or (share > 0 and not self._sees_alike):
+            made = probe_hypotheses(crop, self.config, self.hallucinator, plain.weights[row], only=0)
+            self._put(map(self.gallery_network.fitted, made), extraction, plain, row)
 
     def _degraded(self, layout: GalleryLayout) -> Make:
         def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
@@ -219,16 +222,14 @@ class Intake:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
                     if made.detail is not None:
-                        self._put(
-                            self._as_it_is(made.found.picture, plain.weights[row], made.detail), extraction, plain, row
-                        )
+                        self._put_as_it_is(made.found.picture, made.detail, extraction, plain, row)
                         notes[index] += left_out(made.found.picture, self.config)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
                         if not sizes[index, 1] >= made.detail.resolution:
                             sizes[index] = of_picture
                 progress.step()
             dropped = extraction.finish()
-        share = self._shares(pool, plain, details) if is_probe else np.zeros(len(side), np.float32)
+        share = self._shares(pool, plain, details)
         status = []
         for index, entry in enumerate(side):
             rows, told = slice(pool.first[index], pool.first[index + 1]), []
@@ -236,7 +237,7 @@ class Intake:
             if share[index] == 1:
                 notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
                 if sharp < len(entry.sources):
-                    told = [f"compared by the {sharp} sharp of {len(entry.sources)} pictures"]
+                    told = [f"compared by {sharp} of {len(entry.sources)} pictures as they are"]
             status.append(_status(entry, reasons[index], notes[index] + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
@@ -253,9 +254,9 @@ class Intake:
 
     def _shares(self, pool: TemplatePool, plain: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.float32]:
         """What part of every entry's score its pictures as they are make up, by which they are weighted in ``plain``; where
-        that is all of it, the entry's others no longer take part."""
+        that is all of it, or nothing else is usable, the entry's others no longer take part."""
         share = np.zeros(len(pool.first) - 1, np.float32)
-        for entry, (low, high) in enumerate(pairwise(pool.first)):
+        for entry, (low, high) in enumerate(pairwise(plain.first)):
             for row in range(low, high):
                 own = self._share(details[row])
                 if 0 < own < 1 and self._sees_alike:
@@ -263,8 +264,8 @@ class Intake:
                     plain.weights[row] = pool.weights[row, :1, :1]
                 plain.weights[row] *= np.float32(own)
                 share[entry] = max(share[entry], plain.weights[row, 0, 0])
-            if share[entry] == 1:
-                pool.weights[low:high] = 0.0
+            if share[entry] == 1 or (share[entry] > 0 and not (pool.weights[low:high] > 0).any()):
+                share[entry], pool.weights[low:high] = 1.0, 0.0
         return share
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int) -> FoundCrop:

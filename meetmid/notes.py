@@ -25,10 +25,11 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
     if sharp or between:
         assert matcher.config.sharp_between is not None
         low, high = (f"{side:g}" for side in matcher.config.sharp_between)
-        told = (
-            f"{sharp} of {len(probes.ids)} probes hold {high} px or more and were compared as they are, {between} hold {low} "
-            f"to {high} px and were compared both ways"
+        kinds = (
+            (sharp, f"hold {high} px or more and were compared as they are"),
+            (between, f"hold {low} to {high} px and were compared both ways"),
         )
+        told = "; ".join(f"{count} of {len(probes.ids)} probes {what}" for count, what in kinds if count)
         if matcher.calibration is not None:
             told += ": likelihood ratios hold for them only where the calibration was learned from such probes too"
         found.append(told)

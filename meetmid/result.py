@@ -40,8 +40,10 @@ class Explanation:
     ``probe`` and ``gallery`` name the most alike pair of hypotheses that the score rests on, ``similarity`` is that pair's
     own, ``probe_picture`` and ``gallery_picture`` (h, w, 3) uint8 RGB show it. ``synthetic`` is True where the probe's
     picture was made by a generator: it is no evidence of what the person looks like. ``probe_shares`` and
-    ``gallery_shares`` give every hypothesis's share of the score, largest first; each list sums to 1. ``heat`` (h, w) in
-    [0, 1] shows what the generator attended to in its input, where it tells (AG-GAN).
+    ``gallery_shares`` give every hypothesis's share of the score, largest first; each list sums to 1, of parts of both signs
+    where hypotheses disagree about a score near 0. A hypothesis is named once per picture, and once more where the pictures
+    were also compared as they are (:class:`meetmid.MatchConfig`, sharp probes). ``heat`` (h, w) in [0, 1] shows what the
+    generator attended to in its input, where it tells (AG-GAN).
     """
 
     probe_id: str

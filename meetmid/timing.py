@@ -145,13 +145,12 @@ def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery
     except ConfigError:
         compare = _with(compare, centering="none", score_norm="none")
     held = pool(portraits, slots)
-    gallery = Gallery(("",) * portraits, ("ok",) * portraits, compare.config, "", layout.lr_shape, held, None)
 
     def seconds(count: int) -> float:
         probes, times = pool(count, levels), list[float]()
         while len(times) < 2 or sum(times) < BUDGET / 4:
             begun = time.perf_counter()
-            compare.fused(*compare.far_sides(probes, gallery.pool, None))
+            compare.fused(*compare.far_sides(probes, held, None))
             times.append(time.perf_counter() - begun)
         return float(np.median(times[1:]))
 

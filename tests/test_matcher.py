@@ -25,7 +25,7 @@ def same(a, b):
 
 def pooled(matcher, pictures, gallery):
     """One entry's uncentred templates (1, S, N, D) and weights, hypotheses of all its pictures side by side."""
-    side, _ = matcher.comparison.sides(pictures, gallery, None)
+    [(_, side, _)] = matcher.comparison.sides(pictures, gallery, None)
     return np.concatenate(side.templates, axis=1)[None], np.concatenate(side.weights, axis=1)[None]
 
 

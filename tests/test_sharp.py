@@ -83,27 +83,34 @@ def test_the_sharp_pictures_of_an_entry_stand_for_it(small, sharp, far, portrait
         assert np.array_equal(together.scores[:1], matcher.match(sharp[:1], portraits).scores)
         assert np.array_equal(together.scores[1:], matcher.match([far], portraits).scores)
         assert together.probe_size[0, 1] >= 20
-        assert together.probe_status == ("ok: compared by the 1 sharp of 2 pictures", "ok")
-        told = "1 of 2 probes hold 20 px or more and were compared as they are, 0 hold 20 to 20 px and were compared both ways"
-        assert told in together.warnings
+        assert together.probe_status == ("ok: compared by 1 of 2 pictures as they are", "ok")
+        assert "1 of 2 probes hold 20 px or more and were compared as they are" in together.warnings
 
 
-@pytest.mark.parametrize("centering", ["none", "vector", "set"])
+@pytest.mark.parametrize("changes", [
+    {}, {"centering": "vector"}, {"centering": "set"}, {"portraits": "max"}, {"select": "best"}, {"pairing": "same_scale"},
+    {"fusion": ("T_concat", "T_concat")}, {"fusion": ("T_add", "T_add"), "identity_weight": 2.0}, {"lr_size": None},
+], ids=str)
 @pytest.mark.parametrize("pair", [False, True])
-def test_between_a_score_is_the_weighted_mean_of_both(small, make_matcher, sharp, far, portraits, tmp_path, centering, pair):
+def test_between_a_score_is_the_weighted_mean_of_both(small, make_matcher, sharp, far, portraits, tmp_path, changes, pair):
     networks = {}
     if pair:
         probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
         networks = {"matcher": probe, "gallery_matcher": gallery}
-    probes = [*far, *sharp]
-    with small(sharp_between=(5, 80), centering=centering, **networks) as matcher:
-        result = matcher.match(probes, portraits)
+    probes, options = [*far, *sharp], {**changes, **networks}
+    gallery = [portraits[:2], *portraits[2:]]
+    with small(sharp_between=(5, 80), **options) as matcher:
+        result = matcher.match(probes, gallery)
         both, sizes = result.scores, result.probe_size[:, 1]
-        assert np.array_equal(both, matcher.match(probes, matcher.enroll(portraits)).scores)
-    with small(sharp_between=None, centering=centering, **networks) as matcher:
-        away = matcher.match(probes, portraits).scores
-    with small(sharp_between=(1, 1), centering=centering, **networks) as matcher:
-        near = matcher.match(probes, portraits).scores
+        assert all(" to 80 px and were compared both ways" in text for text in result.warnings if "compared" in text)
+        if "lr_size" not in changes:
+            enrolled = matcher.enroll(gallery, path=tmp_path / "enrolled")
+            assert np.array_equal(both, matcher.match(probes, enrolled).scores)
+            assert np.array_equal(both, matcher.match(matcher.lift(probes), enrolled).scores)
+    with small(sharp_between=None, **options) as matcher:
+        away = matcher.match(probes, gallery).scores
+    with small(sharp_between=(1, 1), **options) as matcher:
+        near = matcher.match(probes, gallery).scores
     share = ((sizes - 5) / 75)[:, None]
     assert (share > 0).all()
     assert (share < 1).all()
@@ -144,6 +151,25 @@ def test_an_explained_mean_names_both_comparisons(small, sharp, far, portraits):
     assert told.similarity == pytest.approx(max(near, away.similarity), abs=1e-5)
 
 
+def test_a_portrait_without_its_undegraded_template_keeps_the_far_score(small, sharp, portraits):
+    with small(sharp_between=None, centering="none") as matcher:
+        gallery = matcher.enroll(portraits)
+        gallery.pool.weights[1, 0, 0] = 0.0
+        away = matcher.match(sharp, gallery)
+    with small(sharp_between=(5, 80), centering="none", keep_crops=True) as matcher:
+        both = matcher.match(sharp, gallery)
+        assert np.array_equal(both.scores[:, 1], away.scores[:, 1])
+        assert not np.isclose(both.scores[:, 0], away.scores[:, 0]).any()
+        told = both.explain(0, 1)
+        assert sum(value for _, value in told.probe_shares) == pytest.approx(1, abs=1e-6)
+        assert matcher.identify(sharp, gallery, 3) == both.rank(3)
+    with small(sharp_between=(1, 1), centering="set") as matcher:
+        two = matcher.enroll(portraits[:2])
+        two.pool.weights[1, 0, 0] = 0.0
+        with pytest.raises(ConfigError, match="at least 2 usable pictures"):
+            matcher.match(sharp, two)
+
+
 def test_a_dropped_picture_as_it_is_leaves_the_far_comparison(small, make_matcher, sharp, portraits, tmp_path, monkeypatch):
     probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
     networks = {"matcher": probe, "gallery_matcher": gallery, "centering": "none"}
@@ -160,6 +186,20 @@ def test_a_dropped_picture_as_it_is_leaves_the_far_comparison(small, make_matche
         else:
             assert np.isnan(result.scores).all()
             assert result.probe_status == ("every template was zero or not finite",) * 2
+
+
+def test_a_picture_as_it_is_stands_where_the_far_templates_were_dropped(
+    small, make_matcher, sharp, portraits, tmp_path, monkeypatch
+):
+    probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+    networks = {"matcher": probe, "gallery_matcher": gallery, "centering": "none"}
+    with small(sharp_between=(1, 1), **networks) as matcher:
+        near = matcher.match(sharp, portraits).scores
+    with small(sharp_between=(5, 80), **networks) as matcher:
+        monkeypatch.setattr(matcher.network, "raw", lambda pictures, alone: np.zeros((len(pictures), 24), "f"))
+        result = matcher.match(sharp, portraits)
+    assert np.array_equal(result.scores, near)
+    assert result.probe_status == ("ok", "ok")
 
 
 def test_their_scores_are_explained(small, sharp, far, portraits):
@@ -224,3 +264,14 @@ def test_a_preset_leaves_them_where_probes_need_a_translation() -> None:
 def test_a_gallery_serves_every_threshold(portraits):
     assert MatchConfig(sharp_between=(20, 20)).gallery_hash() == MatchConfig().gallery_hash()
     assert MatchConfig(sharp_between=(20, 20)).hash() != MatchConfig(sharp_between=(30, 30)).hash() != MatchConfig().hash()
+
+
+def test_a_plan_counts_the_second_network(small, make_matcher, tmp_path):
+    probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+    for networks, extra in (({}, 0), ({"matcher": probe, "gallery_matcher": gallery}, 1)):
+        counts = []
+        for between in (None, (5, 80)):
+            with small(sharp_between=between, **networks) as matcher:
+                plan = matcher.plan(3, 2, measure=False)
+                counts.append((plan.probe_templates, plan.gallery_templates))
+        assert counts[1] == (counts[0][0] + 3 * extra, counts[0][1])

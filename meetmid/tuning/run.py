@@ -73,8 +73,8 @@ def tune(
     the subjects' other pictures at all ``sizes`` (px) with all ``seeds``; where fewer than 20 subjects have others, also the
     portraits themselves, which flatters every figure, and is said. Everything is chosen and scored on disjoint people; where
     the gain over the preset "balanced" (as the matcher's card has it; or "plain", if that is better) is not shown by its 95 %
-    interval, that preset's configuration is kept. Sharp pictures (``sharp_between``) are treated as far ones here; the
-    configuration leaves them alone as the preset does. ``minutes`` bound the time on this machine: what is tried is cut to fit.
+    interval, that preset's configuration is kept. All pictures are treated as far ones here; the configuration has the preset's
+    ``sharp_between`` again. ``minutes`` bound the time on this machine: what is tried is cut to fit.
 
     Raises InputError for fewer than 20 subjects, the same picture under two names, and unknown subjects; ConfigError for
     options that do not fit and where ``minutes`` are too few; what :class:`Matcher` raises.
@@ -91,7 +91,7 @@ def tune(
     pictures = gathered(portraits, probes)
     opened: Opened = partial(Matcher, **models)
     with opened("plain", detector=detector) as known:
-        card, finder = known.card, known.config.detector
+        card, finder, alike = known.card, known.config.detector, known.network.same_crops(known.gallery_network)
 
     def for_user(config: MatchConfig) -> MatchConfig:
         return replace(config, faces=faces, color=color, detector=finder, keep_crops=True)
@@ -116,7 +116,7 @@ def tune(
         seconds=60 * minutes * CHOOSING - (time.monotonic() - begun), progress=progress,
     )
     best = with_paths(found[held.option][1], held.chosen)
-    best = replace(best, sharp_between=preset.sharp_between if best.comparable else None)
+    best = replace(best, sharp_between=preset.sharp_between if best.comparable and alike else None)
     kept = best if held.pays else against
     with opened(config=for_user(kept), detector=detector) as last:
         own, partner = last.config.matcher, last.config.gallery_matcher

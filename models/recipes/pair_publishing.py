@@ -37,7 +37,7 @@ PRESETS = {
 """What the presets do otherwise with the pair: its probe network gains nothing from super-resolved hypotheses, and without them
 the portraits keep their size. The degraded ones are seen by the probe network, which was made for such pictures; the list is
 nested, best first (benchmarks/selection.py). Z-norm takes from the portraits that look like everyone what they win by it
-(benchmarks/hubs.py). The gallery network helps the probe network already where a probe is far (benchmarks/sharp.py)."""
+(benchmarks/hubs.py). The gallery network helps the probe network from 24 px on (benchmarks/sharp.py, all 510 people)."""
 ROLES = {
     "gallery": "Matcher of sharp portraits (1.1 M parameters, 256-d), the gallery side of the pair slimface",
     "probe": "Matcher of far, small and blurred faces (1.1 M parameters, 256-d), the probe side of the pair slimface",

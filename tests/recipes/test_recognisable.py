@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch", reason="the training recipes need torch (extra: export)")
 
-from meetmid.models.recipes import identity, recognisable  # noqa: E402
+from meetmid.models.recipes import identity, recognisable, super_resolution  # noqa: E402
+from meetmid.models.recipes.training import restored  # noqa: E402
 
 from meetmid.networks.edsr import EDSR  # noqa: E402
 from meetmid.resize import resize, to_float  # noqa: E402
@@ -62,3 +64,13 @@ def test_tuning_nears_the_truth_and_a_finished_run_is_read_back(face, tmp_path, 
     assert state["step"] == 8
     again = tuned(8, "whole")
     assert all(torch.equal(again.state_dict()[k], v) for k, v in state["model"].items())
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_the_second_stage_can_begin_with_the_published_network(scale) -> None:
+    path = Path(super_resolution.__file__).parents[1] / f"edsr_face_x{scale}" / "model.onnx"
+    model = restored(EDSR(scale, super_resolution.BLOCKS, super_resolution.WIDTH), path).eval()
+    x = torch.rand(2, 3, 24, 24) * 255
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        np.testing.assert_allclose(model(x).numpy(), session.run(None, {"input": x.numpy()})[0], atol=1e-2)

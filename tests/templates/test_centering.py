@@ -43,7 +43,7 @@ def test_sums_that_would_overflow_are_refused():
 def sides(matcher, probes, portraits):
     """Uncentred templates and weights of both sides."""
     gallery = matcher.enroll(portraits)
-    made = [matcher.comparison.sides([p], gallery, None)[0] for p in probes]
+    made = [matcher.comparison.sides([p], gallery, None)[0][1] for p in probes]
     p, wp = np.concatenate([s.templates for s in made]), np.concatenate([s.weights for s in made])
     return p, wp, np.array(gallery.pool.templates), gallery.pool.weights
 
