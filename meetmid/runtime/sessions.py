@@ -113,6 +113,8 @@ def make_session(model: Path | bytes, name: str, *, device: str, threads: int | 
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.use_deterministic_compute = True
+    # threads that wait in a loop for the next run of this network take the cores from another network's
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
