@@ -7,6 +7,7 @@ import types
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import meetmid
@@ -150,7 +151,7 @@ def test_cuda_without_a_gpu_is_an_error_not_the_cpu(tiny: ModelCard) -> None:
 def _fake_runtime(providers: list[str], used: list[str]) -> types.SimpleNamespace:
     session = types.SimpleNamespace(disable_fallback=lambda: None, get_providers=lambda: used)
     return types.SimpleNamespace(
-        get_available_providers=lambda: providers, SessionOptions=types.SimpleNamespace,
+        get_available_providers=lambda: providers, SessionOptions=onnxruntime.SessionOptions,
         InferenceSession=lambda *args, **kwargs: session,
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from meetmid.errors import DeviceError, ModelError
@@ -21,6 +22,11 @@ PICTURES = np.random.default_rng(0).random((BATCH + 3, 32, 32, 3)).astype(np.flo
 def test_half_devices_are_refused(text: str) -> None:
     with pytest.raises(DeviceError, match="device expects auto, cpu, cuda"):
         Device.parse(text)
+
+
+def test_threads_do_not_wait_in_a_loop_between_runs(tiny: ModelCard) -> None:
+    options = open_session(tiny, device="cpu").get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
 
 
 @pytest.mark.parametrize("kind", ["cuda", "tensorrt", "openvino", "coreml"])
@@ -45,8 +51,7 @@ def test_the_number_reaches_the_provider(tiny: ModelCard, monkeypatch: pytest.Mo
     class Runtime:
         InferenceSession = Session
 
-        class SessionOptions:
-            pass
+        SessionOptions = onnxruntime.SessionOptions
 
         @staticmethod
         def get_available_providers() -> list[str]:
