@@ -108,14 +108,15 @@ class Comparison:
     ) -> NDArray[np.float32]:
         """The scores (P, G) of the run's probes, beside those of the runs ``before``; ``means`` as in :meth:`sides`, ``rules``
         instead of the configuration's where given."""
-        entries = range(len(probes.ids)) if run.entries is None else run.entries
-        far = [entry for entry in entries if probes.share[entry] < 1]
-        scores = before
-        if far:
-            own = probes.pool if len(far) == len(probes.ids) else probes.pool.part(far, self.intake.memory // 8)
-            scores = self.put(self.fused(*self.far_sides(own, run.gallery.pool, means), rules), far, scores, len(probes.ids))
-        near = [entry for entry in entries if probes.share[entry] > 0]
-        whole = missing_scores(len(probes.ids), len(run.gallery), self.intake.memory // 8) if scores is None else scores
+        entries, limit = range(len(probes.ids)) if run.entries is None else run.entries, self.intake.memory // 8
+        far, near = [e for e in entries if probes.share[e] < 1], [e for e in entries if probes.share[e] > 0]
+        if len(far) == len(probes.ids):
+            whole = self.fused(*self.far_sides(probes.pool, run.gallery.pool, means), rules)
+        else:
+            whole = missing_scores(len(probes.ids), len(run.gallery), limit) if before is None else before
+            if far:
+                own = probes.pool.part(far, limit)
+                whole[far] = self.fused(*self.far_sides(own, run.gallery.pool, means), rules)
         if near:
             for entry, plain in zip(near, self.plain_scores(probes, run.gallery, near, rules), strict=True):
                 whole[entry] = blend(whole[entry], plain, probes.share[entry])
@@ -130,16 +131,6 @@ class Comparison:
     def scores_of(self, probes: Taken, gallery: Gallery, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
         """The scores (P, G) of all probes, whose centring is not that of a set; ``rules`` instead of the configuration's."""
         return self.score(probes, Run(gallery), None, None, rules)
-
-    def put(
-        self, scores: NDArray[np.float32], entries: Sequence[int], before: NDArray[np.float32] | None, n_probes: int
-    ) -> NDArray[np.float32]:
-        """The scores of some probes in their place beside those ``before``."""
-        if before is None and len(entries) == n_probes:
-            return scores
-        whole = missing_scores(n_probes, scores.shape[1], self.intake.memory // 8) if before is None else before
-        whole[list(entries)] = scores
-        return whole
 
     def having(self, **changes: object) -> Comparison:
         """The same under a changed configuration."""
@@ -214,14 +205,14 @@ class Comparison:
         """All hypotheses of both sides, centred."""
         p = Side(probes.templates, self._weights(probes), probes.first)
         g = Side(gallery.templates, gallery.weights, gallery.first)
+        of_probes = of_gallery = None
         if self.config.centering == "set":
             _check_set(gallery)
-            return replace(p, means=probe_means), replace(g, means=pool_means(gallery))
-        if self.config.centering == "reference":
+            of_probes, of_gallery = probe_means, pool_means(gallery)
+        elif self.config.centering == "reference":
             reference, labels = self.reference(), scale_labels(self.config)
-            return replace(p, means=reference.of("probe", labels)), replace(g, means=reference.of("gallery", labels))
-        vector = self.config.centering == "vector"
-        return replace(p, per_vector=vector), replace(g, per_vector=vector)
+            of_probes, of_gallery = reference.of("probe", labels), reference.of("gallery", labels)
+        return self._centred(p, of_probes), self._centred(g, of_gallery)
 
     def plain_sides(self, probes: TemplatePool, gallery: TemplatePool) -> tuple[Side, Side]:
         """The pictures of both sides as they are, centred by the mean of the portraits'."""
@@ -229,16 +220,18 @@ class Comparison:
         weights[:, 0, 0] = gallery.weights[:, 0, 0]
         p = Side(probes.templates, probes.weights, probes.first)
         g = replace(Side(gallery.templates, gallery.weights, gallery.first).at_scale(0), weights=weights)
+        means = None
         if self.config.centering == "set":
             alone = TemplatePool(g.templates, weights, gallery.first)
             _check_set(alone)
             means = pool_means(alone)
         elif self.config.centering == "reference":
             means = self.reference().of("gallery", (1,))
-        else:
-            vector = self.config.centering == "vector"
-            return replace(p, per_vector=vector), replace(g, per_vector=vector)
-        return replace(p, means=means), replace(g, means=means)
+        return self._centred(p, means), self._centred(g, means)
+
+    def _centred(self, side: Side, means: NDArray[np.float32] | None) -> Side:
+        """A side less its ``means``, or, where the configuration says so, every template less its own."""
+        return replace(side, means=means, per_vector=self.config.centering == "vector")
 
     def _weights(self, probes: TemplatePool) -> NDArray[np.float32]:
         """The multiplicities of the probes' hypotheses, the un-hallucinated one's times ``identity_weight``."""

@@ -72,10 +72,8 @@ def _enrolled(
     def exact(wanted: Wanted) -> Compared:
         for entry, its in sorted(wanted.items()):
             found = compare.fused(p.chosen(its, compare.intake.memory // 8), g.entries(entry, entry + 1))[:, 0]
-            for place, probe in enumerate(its):
-                if probe in plain:
-                    found[place] = blend(found[place], plain[probe][entry], probes.share[probe])
-            yield entry, its, found
+            near_ones = np.array([plain[probe][entry] if probe in plain else np.nan for probe in its], np.float32)
+            yield entry, its, blend(found, near_ones, probes.share[its])
 
     return progressive(cheap, k, miss, exact)
 
