@@ -19,7 +19,8 @@ from economy import NAMES, card, means
 from machine import write_csv
 from people import captures, pictures, portraits
 
-from meetmid import Matcher
+from meetmid import MatchConfig, Matcher
+from meetmid.comparison import blend
 from meetmid.config import advised
 from meetmid.probes.resolution import Detail
 
@@ -58,14 +59,13 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
 
 def rank_1(made: dict[str, np.ndarray], low: float, high: float) -> list[float]:
     """Percent for every size and seed, the weight growing from ``low`` to ``high`` px."""
-    own, rng = made["own"], np.random.default_rng(0)
+    own, rng, config = made["own"], np.random.default_rng(0), MatchConfig(sharp_between=(low, high))
     count = made[f"far-{SEEN[0][0]}-{SEEN[0][1]}"].shape[1]
     galleries = [np.sort(rng.permutation(count)[:GALLERY]) for _ in range(DRAWS)]
     rates = []
     for size, seed in SEEN:
         far, near, detail = (made[f"{what}-{size}-{seed}"] for what in ("far", "near", "detail"))
-        share = np.where(detail >= high, 1.0, np.clip((detail - low) / max(high - low, 1e-9), 0, 1))[:, None]
-        mixed, hits = np.where(share < 1, (1 - share) * far, 0) + np.where(share > 0, share * near, 0), []
+        mixed, hits = blend(far, near, np.array([config.share_as_it_is(its) for its in detail])[:, None]), []
         for people in galleries:
             its = np.isin(own, people)
             hits.append((people[mixed[np.ix_(its, people)].argmax(axis=1)] == own[its]).mean())
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/sharp"))
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "sharp.csv")
     args = parser.parse_args()
-    ways = {"far": (1e9, 1e9), "as they are": (0.0, 0.0), "at 33 px": (33.0, 33.0)}
+    ways = {"far": (1e9, 1e9), "as they are": (1.0, 1.0), "at 33 px": (33.0, 33.0)}
     ways |= {f"from {low} to {high} px": (float(low), float(high)) for low in LOWS for high in HIGHS}
     rows: list[dict[str, object]] = []
     for name in args.matchers:
