@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,14 +105,8 @@ def add_figures(results: Path) -> None:
     measured = [row for row in _read(results / "models.csv") if row["what"] == "rank-1" and row["system"] in systems]
     lists = [row for row in _read(results / "economy.csv") if row["matcher"] == card["name"] and "paths" in row["system"]]
     card["rank_1"] = {
-        preset: ", ".join(f"{row['size']} px {row['k']}/{row['n']} = {100 * int(row['k']) / int(row['n']):.1f} %"
-                          for row in measured if row["system"] == system)
-        for system, preset in systems.items()
-    }
-    whole = [row for row in lists if row["system"] == f"{len(PATHS)} paths"]
-    card["rank_1"]["accurate"] = ", ".join(
-        f"{row['size']} px {row['k']}/{row['n']} = {100 * int(row['k']) / int(row['n']):.1f} %" for row in whole
-    )
+        preset: _told(row for row in measured if row["system"] == system) for system, preset in systems.items()
+    } | {"accurate": _told(row for row in lists if row["system"] == f"{len(PATHS)} paths")}
     sizes = list(dict.fromkeys(row["size"] for row in lists))
     card["curve"] = {
         "measured": f"rank-1 in percent of {lists[0]['n']} probes of 130 people (two simulated cameras; "
@@ -121,6 +116,13 @@ def add_figures(results: Path) -> None:
            for size in sizes},
     }
     write_card(folder / "card.toml", card)
+
+
+def _told(rows: Iterable[dict[str, str]]) -> str:
+    """Hits of every size."""
+    return ", ".join(
+        f"{row['size']} px {row['k']}/{row['n']} = {100 * int(row['k']) / int(row['n']):.1f} %" for row in rows
+    )
 
 
 def _read(path: Path) -> list[dict[str, str]]:
