@@ -32,8 +32,8 @@ from meetmid.resize import to_uint8
 from meetmid.result import MatchResult, candidates, made_with
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, Progress, ProgressCallback
-from meetmid.runtime.registry import get_model
-from meetmid.runtime.sessions import Network
+from meetmid.runtime.registry import get_model, reduced_model
+from meetmid.runtime.sessions import Network, kind_used
 from meetmid.scores.ranking import Candidate
 from meetmid.templates.centering import ReferenceMeans, pool_means, pool_moment
 from meetmid.templates.extraction import TemplateNetwork
@@ -54,8 +54,10 @@ class Matcher:
     another one for the portraits, in the same template space, default the partner that the matcher's card names, or else
     itself; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
     :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
-    ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores, ``memory_limit`` in bytes beyond
-    the models (at least 128 MiB, default 1 GiB), ``progress`` a callback ``(done, total, stage)`` that cancels with False.
+    With ``reduced`` the matcher is the variant in fewer bits (int8, float16) that its card names for the device, a model of its
+    own; ModelError where it names none. ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores,
+    ``memory_limit`` in bytes beyond the models (at least 128 MiB, default 1 GiB), ``progress`` a callback ``(done, total,
+    stage)`` that cancels with False.
 
     Can be shared by threads and pickled (sessions reopen lazily, the progress callback stays behind); use as a context
     manager or call :meth:`close`. Raises ConfigError, ModelError or DeviceError.
@@ -73,6 +75,7 @@ class Matcher:
         reference: ReferenceMeans | str | os.PathLike[str] | None = None,
         calibration: Calibration | str | os.PathLike[str] | None = None,
         fusion: tuple[str, str] | None = None,
+        reduced: bool = False,
         device: str = "auto",
         threads: int | None = None,
         memory_limit: int | None = None,
@@ -85,6 +88,8 @@ class Matcher:
         if self._memory < MIN_MEMORY:
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
+        if reduced:
+            self.card = reduced_model(self.card, kind_used(device))
         wanted = gallery_matcher or _chosen(preset, config).gallery_matcher or self.card.partner
         card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
         if card is not self.card:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import meetmid
+from meetmid.runtime.cards import read_card
 from meetmid.runtime.registry import list_models
 
 ROOT = Path(meetmid.__file__).parent
@@ -48,8 +49,8 @@ def test_the_package_is_typed() -> None:
 
 def test_every_shipped_model_is_the_file_its_card_describes() -> None:
     cards = list_models()
-    names = {"finder", "midface-s", "slimface-gallery", "slimface-probe", "edsr-face-x2", "edsr-face-x4", "edsr-face-x8",
-             "edsr-recognition-x2", "edsr-recognition-x4", "edsr-recognition-x8"}
+    names = {"finder", "midface-s", "midface-s-int8", "slimface-gallery", "slimface-probe", "edsr-face-x2", "edsr-face-x4",
+             "edsr-face-x8", "edsr-recognition-x2", "edsr-recognition-x4", "edsr-recognition-x8"}
     assert names <= {card.name for card in cards}
     for card in cards:
         card.verify()
@@ -57,6 +58,8 @@ def test_every_shipped_model_is_the_file_its_card_describes() -> None:
         assert card.gmac > 0
         assert card.facts["figures"]
         assert card.facts["use"]["limits"]
+        for folder in card.variants.values():
+            assert read_card(folder / "card.toml").contract == card.contract
     assert sum(os.path.getsize(card.path) for card in cards) < 30e6
 
 

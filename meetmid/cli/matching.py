@@ -45,7 +45,8 @@ def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra
         preset or options.preset or "balanced", matcher=options.matcher, gallery_matcher=options.gallery_matcher,
         hallucinator=options.hallucinator, detector=options.detector, reference=options.reference,
         device=options.device, threads=options.threads, memory_limit=int(options.memory_limit * 2**30),
-        fusion=fusion, calibration=getattr(options, "calibration", None), progress=Bar(quiet=options.quiet), **extra,
+        fusion=fusion, reduced=options.reduced, calibration=getattr(options, "calibration", None),
+        progress=Bar(quiet=options.quiet), **extra,
     )
     if models:
         from meetmid.tuning.result import check_models
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--preset", choices=list(PRESETS), help="default balanced")
     what.add_argument("--config", metavar="JSON", help="a configuration that meetmid tune (or MatchConfig.to_dict) wrote")
     add_models(parser)
+    parser.add_argument("--reduced", action="store_true", help="the matcher's variant in fewer bits, where its card names one")
     parser.add_argument("--hallucinator", help="a family or folder of generators (default: the preset's)")
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")

@@ -62,7 +62,7 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
 }
 _OPTIONAL: dict[str, tuple[type, ...]] = {
     "family": (str,), "space": (str,), "partner": (str,), "summary": (str,), "gmac": (int, float), "means": (dict,),
-    "data": (dict,), "presets": (dict,),
+    "data": (dict,), "presets": (dict,), "variants": (dict,),
 }
 
 
@@ -71,8 +71,9 @@ class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
     hallucinator at 24 x 24), ``space`` names what matchers share whose templates can be compared (empty: nothing),
     ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, ``presets`` what a preset
-    of that name does otherwise with this matcher (fields of :class:`meetmid.MatchConfig`), ``facts`` the card's other sections
-    as they stand (training data, figures, exporter...)."""
+    of that name does otherwise with this matcher (fields of :class:`meetmid.MatchConfig`), ``variants`` the folder of the same
+    network in fewer bits for each kind of device where it was seen to be as accurate, ``facts`` the card's other sections as
+    they stand (training data, figures, exporter...)."""
 
     name: str
     task: Task
@@ -87,6 +88,7 @@ class ModelCard:
     gmac: float = 0.0
     means: Path | None = None
     presets: dict[str, dict[str, Any]] = field(default_factory=dict, hash=False)
+    variants: dict[str, Path] = field(default_factory=dict, hash=False)
     facts: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -146,6 +148,9 @@ def read_card(path: Path) -> ModelCard:
     wrong = [name for name, values in data.get("presets", {}).items() if not isinstance(values, dict)]
     if wrong:
         raise ModelError(f"{path}: expected fields of a configuration under each of 'presets', got {wrong} without")
+    wrong = [kind for kind, folder in data.get("variants", {}).items() if not isinstance(folder, str)]
+    if wrong:
+        raise ModelError(f"{path}: expected a folder under each of 'variants', got {wrong} without")
     if not 0 <= data.get("gmac", 0) < 1e9:
         raise ModelError(f"{path}: expected 1e9 multiply-adds under 'gmac', got {data['gmac']!r}")
     known = {*_REQUIRED, *_OPTIONAL} - {"means", "data"}
@@ -156,6 +161,7 @@ def read_card(path: Path) -> ModelCard:
         partner=path.parent / data["partner"] if data.get("partner") else None, summary=data.get("summary", ""),
         gmac=float(data.get("gmac", 0.0)),
         means=path.parent / means if means else None, presets=data.get("presets", {}),
+        variants={kind: path.parent / folder for kind, folder in data.get("variants", {}).items()},
         facts={k: v for k, v in data.items() if k not in known},
     )
 

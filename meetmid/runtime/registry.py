@@ -83,6 +83,18 @@ def get_model(name: str | os.PathLike[str]) -> ModelCard:
     raise ModelError(f"unknown model {str(name)!r}; known are {', '.join(named)}, or a path")
 
 
+def reduced_model(card: ModelCard, kind: str) -> ModelCard:
+    """The same network in fewer bits that its card names for a kind of device (``"cpu"``, ``"cuda"``); raises ModelError where
+    it names none."""
+    if kind not in card.variants:
+        named = ", ".join(card.variants) or "no device"
+        raise ModelError(
+            f"model {card.name!r}: its card names a variant of reduced precision for {named}, not for {kind}: none was seen to "
+            f"be as accurate there; leave reduced out"
+        )
+    return read_card(card.variants[kind] / "card.toml")
+
+
 def fetch_model(model: PublishedModel, callback: ProgressCallback | None = None) -> ModelCard:
     """A published matcher with its card in the user's folder, downloaded unless it is there; raises ModelError."""
     path = fetch(model, downloads_folder(), callback)

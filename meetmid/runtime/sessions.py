@@ -97,6 +97,13 @@ def _providers(runtime: Any, device: Device, exact: bool = False) -> list[Any]:
     return [*((p, its) if its else p for p, its in told), PROVIDERS["cpu"]]
 
 
+def kind_used(device: str) -> str:
+    """The kind of device that ``device`` means here: "auto" is one of those it may choose. Raises DeviceError."""
+    first = _providers(import_onnxruntime(), Device.parse(device))[0]
+    provider = first[0] if isinstance(first, tuple) else first
+    return next(kind for kind, its in PROVIDERS.items() if its == provider)
+
+
 def open_session(card: ModelCard, *, device: str = "auto", threads: int | None = None) -> Any:
     """Verify the file's hash and open it. Raises ModelError for the file and DeviceError when a device asked for by name
     is not the one the session really uses."""

@@ -125,10 +125,11 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["edsr", "mobilefacenet", "lightcnn-29"])
-def test_eight_bits_are_calibrated_on_pictures(name, checkpoint, tmp_path: Path, face) -> None:
+def test_eight_bits_are_calibrated_on_pictures(name, checkpoint, tmp_path: Path, face, capsys) -> None:
     path = checkpoint(name)
     pictures = [face(k, 112) for k in range(6)]
     card = export_onnx(path, tmp_path / "int8", precision="int8", pictures=pictures)
+    assert capsys.readouterr() == ("", "")
     assert nothing_left(tmp_path / "int8", "model.onnx", "card.toml")
     figures = card.facts["parity"]
     assert figures["inputs"].startswith("uniform noise and 6 given pictures")

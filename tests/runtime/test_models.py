@@ -191,7 +191,9 @@ def test_a_network_reopens_after_close_and_after_pickling(tiny: ModelCard) -> No
     assert network.provider == "CPUExecutionProvider"
 
 
-@pytest.mark.parametrize("name", ["midface-s", "slimface-probe", "edsr-face-x4", "edsr-recognition-x4", "finder"])
+@pytest.mark.parametrize(
+    "name", ["midface-s", "midface-s-int8", "slimface-probe", "edsr-face-x4", "edsr-recognition-x4", "finder"]
+)
 def test_neighbours_threads_and_position_change_no_bit(name: str) -> None:
     card = get_model(name)
     side = card.contract.size[0] or 64

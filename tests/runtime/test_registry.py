@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import onnx
 import pytest
 
 import meetmid
-from meetmid.errors import ModelError
-from meetmid.runtime import registry
+from meetmid.errors import DeviceError, ModelError, StoreError
+from meetmid.runtime import registry, sessions
 from meetmid.runtime.cards import read_card, write_card
-from meetmid.runtime.registry import get_family, user_folder
+from meetmid.runtime.registry import get_family, reduced_model, user_folder
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -210,3 +212,61 @@ def test_a_folder_without_its_file_is_listed_but_never_run(own_model_folder: Pat
     })
     with pytest.raises(ModelError, match=r"expected the file .*ghost.model\.onnx, found none"):
         meetmid.models.get("ghost").verify()
+
+
+@pytest.fixture
+def pair(tmp_path: Path, make_matcher) -> Path:
+    """A matcher whose card names another folder for the CPU."""
+    for name, seed in (("whole", 0), ("less", 1)):
+        make_matcher(tmp_path / name, name=name, seed=seed)
+    path = tmp_path / "whole" / "card.toml"
+    path.write_text(path.read_text() + '\n[variants]\ncpu = "../less"\n')
+    return tmp_path / "whole"
+
+
+def test_a_card_chooses_the_variant_of_a_device(pair: Path, face) -> None:
+    options = {"preset": "plain", "matcher": pair, "device": "cpu", "faces": "crop"}
+    pictures = [face(k, 40) for k in range(3)]
+    with meetmid.Matcher(**options) as whole, meetmid.Matcher(**options, reduced=True) as less:
+        assert (whole.card.name, less.card.name, less.config.matcher) == ("whole", "less", "less")
+        assert less.network.network.card.path.parent.name == less.gallery_network.network.card.path.parent.name == "less"
+        results = [matcher.match(pictures, pictures) for matcher in (whole, less)]
+        assert [next(iter(found.models)) for found in results] == ["whole", "less"]
+        assert np.abs(results[0].scores - results[1].scores).max() > 1e-3
+        with pytest.raises(StoreError, match="enroll again"):  # a gallery of the one is not the other's
+            less.match(pictures, whole.enroll(pictures))
+
+
+def test_no_variant_is_no_silent_choice(pair: Path) -> None:
+    card = read_card(pair / "card.toml")
+    with pytest.raises(ModelError, match=r"'whole': its card names a variant of reduced precision for cpu, not for cuda"):
+        reduced_model(card, "cuda")
+    with pytest.raises(ModelError, match=r"'slimface-probe': .* for no device, not for cpu"):
+        meetmid.Matcher(device="cpu", reduced=True)
+    path = pair / "card.toml"
+    path.write_text(path.read_text().replace('"../less"', "8"))
+    with pytest.raises(ModelError, match=r"expected a folder under each of 'variants', got \['cpu'\] without"):
+        read_card(path)
+
+
+def test_the_device_that_is_meant_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = SimpleNamespace(get_available_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(sessions, "import_onnxruntime", lambda: runtime)
+    for gpu, device, kind in ((True, "auto", "cuda"), (False, "auto", "cpu"), (True, "cpu", "cpu"), (True, "cuda:1", "cuda")):
+        monkeypatch.setattr(sessions, "nvidia_gpu_present", lambda gpu=gpu: gpu)
+        assert sessions.kind_used(device) == kind
+    with pytest.raises(DeviceError, match="offers only"):
+        sessions.kind_used("openvino")
+
+
+def test_the_shipped_variant_makes_the_templates_of_the_whole(face) -> None:
+    pictures = [face(k, 112) for k in range(4)]
+    templates = []
+    for reduced in (False, True):
+        with meetmid.Matcher("plain", matcher="midface-s", reduced=reduced, device="cpu", faces="crop") as matcher:
+            templates.append(matcher.lift(pictures).pool.templates[:, 0, 0])
+            assert matcher.card.name == ("midface-s-int8" if reduced else "midface-s")
+    lengths = [np.linalg.norm(each, axis=1) for each in templates]
+    cosines = (templates[0] * templates[1]).sum(axis=1) / (lengths[0] * lengths[1])
+    assert cosines.min() > 0.97
+    assert (templates[0] != templates[1]).all(axis=1).any()
