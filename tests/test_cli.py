@@ -101,6 +101,25 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     assert len(flat) == 21
 
 
+def test_candidates_may_be_found_by_the_short_way(folders: Path, generators: list[str], capsys) -> None:
+    Path("gallery/10.png").write_bytes(b"this is no picture")
+    rules = ["--fusion", "S_add,S_max", *MODEL, *generators]
+    assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 1
+    capsys.readouterr()
+    shown = []
+    for short in ([], ["--miss", "1e-6"]):
+        assert main(["identify", "probes", "store", "-k", "3", "-o", f"hits{len(short)}.csv", *short, *rules]) == 1
+        shown.append(capsys.readouterr())
+    assert shown[0] == shown[1]
+    assert "failed gallery 10.png" in shown[1].err
+    assert shown[1].err.count("failed probe ") == 3
+    assert "uncalibrated" in shown[1].err
+    assert Path("hits0.csv").read_bytes() == Path("hits2.csv").read_bytes()
+    for what, short, told in (("gallery", "0.1", "--miss expects an enrolled gallery"), ("store", "1", "expects a chance")):
+        assert main(["identify", "probes", what, "--miss", short, *rules]) == 2
+        assert told in capsys.readouterr().err
+
+
 def test_match_explains_the_best_candidates(folders: Path, generators: list[str]) -> None:
     assert main(["match", "probes", "gallery", "--explain", "why.png", *MODEL, *generators]) == 1
     with Image.open("why.png") as sheet:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from meetmid.matcher import Matcher
     from meetmid.result import MatchResult
     from meetmid.scores.ranking import Candidate
 
@@ -43,8 +44,8 @@ def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
     return SOME_FAILED if failed else DONE
 
 
-def _print_notes(result: MatchResult) -> None:
-    for warning in result.warnings:
+def _print_notes(warnings: Sequence[str]) -> None:
+    for warning in warnings:
         print(f"note: {warning}", file=sys.stderr)
 
 
@@ -78,7 +79,7 @@ def match(options: argparse.Namespace) -> int:
         if options.output:
             result.save(options.output)
         _print_ranks(result.probe_ids, result.rank(options.k, options.strength))
-        _print_notes(result)
+        _print_notes(result.warnings)
         code = _report_failures(result.failed)
         if options.explain and not _explain_best(result, options.explain):
             code = SOME_FAILED
@@ -129,13 +130,38 @@ def identify(options: argparse.Namespace) -> int:
     """``meetmid identify``."""
     _check_request(options, ".csv", ".json")
     with open_matcher(options) as matcher:
-        result = matcher.match(options.probes, _gallery(options.gallery, options.key))
-    ranks = result.rank(options.k, options.strength)
+        gallery = _gallery(options.gallery, options.key)
+        if options.miss:
+            names, ranks, told, failed = _identify_by(matcher, gallery, options)
+        else:
+            result = matcher.match(options.probes, gallery)
+            names, told, failed = result.probe_ids, result.warnings, result.failed
+            ranks = result.rank(options.k, options.strength)
     if options.output:
-        _save_ranks(Path(options.output), result.probe_ids, ranks)
-    _print_ranks(result.probe_ids, ranks)
-    _print_notes(result)
-    return _report_failures(result.failed)
+        _save_ranks(Path(options.output), names, ranks)
+    _print_ranks(names, ranks)
+    _print_notes(told)
+    return _report_failures(failed)
+
+
+Found = tuple[tuple[str, ...], list[list["Candidate"]], tuple[str, ...], tuple[tuple[str, str, str], ...]]
+
+
+def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) -> Found:
+    """The probes' names and candidates where few are compared in full, notes, and what has failed."""
+    from meetmid.gallery.store import Gallery
+    from meetmid.notes import notes
+
+    if not isinstance(gallery, Gallery):
+        raise InputError(f"--miss expects an enrolled gallery, {gallery} is none: enroll it first")
+    probes = matcher.lift(options.probes)
+    ranks = matcher.identify(probes, gallery, options.k, miss=options.miss, strength=options.strength)
+    sides = (("probe", probes), ("gallery", gallery))
+    failed = tuple(
+        (what, name, why) for what, side in sides for name, why in zip(side.ids, side.status, strict=True)
+        if not why.startswith("ok")
+    )
+    return probes.ids, ranks, notes(matcher, probes, gallery.dropped, gallery.stored), failed
 
 
 def _save_ranks(path: Path, names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:

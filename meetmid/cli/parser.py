@@ -43,6 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
     identify.add_argument("-k", type=int, default=10, help="candidates per probe (default 10)")
     identify.add_argument("-o", "--output", help="save the candidates as .csv or .json")
     identify.add_argument("--fusion", help="probe and gallery rule, for example S_add,S_max")
+    identify.add_argument(
+        "--miss", type=float, default=0.0,
+        help="nominal chance per probe to lack one of its best candidates, for S_max against an enrolled gallery (0: exact)",
+    )
     _calibrated(identify)
     matching.add_arguments(identify)
 
