@@ -34,12 +34,12 @@ GALLERY, DRAWS = 130, 40
 def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
     """Of every size and seed the far and the plain scores (P, G) and the effective resolutions (P,), and the probes' columns;
     cached."""
-    target = folder / f"{name}-{people}.npz"
+    model = card(name)
+    target = folder / f"{name}-{people}-{model.sha256[:12]}.npz"
     if not target.exists():
         gallery, probes = pictures("selection", people, 3)
         subjects = [person for person, *_ in gallery]
         found = {"own": np.array([subjects.index(person) for person, *_ in probes])}
-        model = card(name)
         template = model.contract.alignment
         config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None)
         options = {"matcher": model, "reference": means(model, config)}

@@ -15,17 +15,17 @@ from meetmid.faces.alignment import CLASSIC_96X112, align
 COUNT, SEED = 40_000, 11
 
 
-def build(data: Path, work: Path, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def build(data: Path, work: Path, threads: int, seed: int = SEED) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Canvases (N, 128, 128, 3) and the teacher's unit templates (N, 2, 256) of each morph and its mirror image; cached."""
-    target = work / "morph_targets.npy"
+    target, kept = (work / f"morph_{what}{'' if seed == SEED else seed}.npy" for what in ("targets", "canvases"))
     if not target.exists():
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         teacher = onnxruntime.InferenceSession(str(data / "weights" / TEACHER), options, providers=["CPUExecutionProvider"])
         canvases, views = _aligned(data)
-        mixed = np.lib.format.open_memmap(work / "morph_canvases.npy", "w+", np.uint8, (COUNT, CANVAS, CANVAS, 3))
+        mixed = np.lib.format.open_memmap(kept, "w+", np.uint8, (COUNT, CANVAS, CANVAS, 3))
         found = np.empty((COUNT, 2, 256), np.float32)
-        rng = np.random.default_rng(SEED)
+        rng = np.random.default_rng(seed)
         for start in range(0, COUNT, 32):
             shown = []
             for k in range(start, min(start + 32, COUNT)):
@@ -37,7 +37,7 @@ def build(data: Path, work: Path, threads: int) -> tuple[NDArray[np.uint8], NDAr
             found[start : start + len(shown) // 2] = templates(teacher, shown).reshape(-1, 2, 256)
         mixed.flush()
         np.save(target, found)
-    return np.load(work / "morph_canvases.npy", mmap_mode="r"), np.load(target)
+    return np.load(kept, mmap_mode="r"), np.load(target)
 
 
 def _aligned(data: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -13,8 +13,10 @@ The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among 
 20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
 finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
 
-The probe network's last layer is then fitted to the published gallery network (:mod:`meetmid.models.recipes.settling`), so the
-gallery network is trained first; ``--published`` takes the probe network's published weights instead of training.
+The probe network is trained in two stages (:class:`Stage`): the second goes on with other morphs and closer to the sizes that
+it is for, since the gallery network helps with larger faces. Its last layer is then fitted to the published gallery network
+(:mod:`meetmid.models.recipes.settling`), so the gallery network is trained first. ``--second`` begins the second stage with
+the published weights, as the one that ships was trained (by a cosine to 0); ``--published`` takes them instead of training.
 
 With ``--student`` nothing is published: an assistant beside that probe network, whose weights rest, learns what its templates
 lack (RIM's student and assistant), and the checkpoint is there to be measured.
@@ -27,6 +29,7 @@ import copy
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -36,8 +39,9 @@ from meetmid.models.recipes.beginnings import evened, published
 from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build, canvas_of
 from meetmid.models.recipes.faces import faces
 from meetmid.models.recipes.far import caught
+from meetmid.models.recipes.morphs import SEED as MORPHS
 from meetmid.models.recipes.morphs import build as build_morphs
-from meetmid.models.recipes.pair_publishing import VIEW, add_means, publish
+from meetmid.models.recipes.pair_publishing import SEEN_FACES, VIEW, add_means, publish
 from meetmid.models.recipes.settling import SEED as SETTLING
 from meetmid.models.recipes.settling import STEPS, VIEWS, fitted, fold, runner
 from meetmid.models.recipes.strided import quickened
@@ -50,9 +54,23 @@ from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
 from meetmid.networks.slimface import SlimFace
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED, SHARPNESS, ALIKE, MORPHS = 7, 20.0, 0.5, 0.4
-SMALLEST, LARGEST, SHARP = 8.0, 48.0, 0.1
-"""Heights of the probe network's pictures in captured pixels, spread evenly in octaves, and the share that stays sharp."""
+SEED, SHARPNESS, ALIKE = 7, 20.0, 0.5
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage of training draws: its ``seed`` and that of its morphs, the share of ``morphs``, the heights of the probe
+    network's pictures in captured pixels, spread evenly in octaves, and the share of those that stay ``sharp``."""
+
+    seed: int
+    of_morphs: int
+    morphs: float
+    smallest: float
+    largest: float
+    sharp: float
+
+
+FIRST, SECOND = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1), Stage(9, 12, 0.65, 10.0, 34.0, 0.05)
 
 
 def frame() -> NDArray[np.float64]:
@@ -78,12 +96,12 @@ def framed(canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.rando
     return np.asarray(crop, np.uint8)
 
 
-def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, stage: Stage = FIRST) -> NDArray[np.uint8]:
     """A probe: caught from afar and enlarged again."""
     crop = framed(canvas, mirror, 1.0, rng)
-    if rng.random() < SHARP:
+    if rng.random() < stage.sharp:
         return crop
-    height = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(LARGEST))))
+    height = float(np.exp(rng.uniform(np.log(stage.smallest), np.log(stage.largest))))
     width = height * (1.0 if rng.random() < 0.5 else 96 / 112)  # square pixels make the stretched crop narrow
     small = caught(crop, (round(height), round(width)), rng)
     kind = (cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)[int(rng.integers(5))]
@@ -93,7 +111,7 @@ def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> ND
     return np.asarray(large, np.uint8)
 
 
-def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, _: Stage = FIRST) -> NDArray[np.uint8]:
     """A portrait: sharp, or a little soft, noisy or coded."""
     crop = framed(canvas, mirror, 0.5, rng)
     if rng.random() < 0.5:
@@ -117,17 +135,17 @@ def contrast(unit: Tensor, goal: Tensor, bank: Tensor, own: Tensor) -> Tensor:
 
 
 def batch_of(
-    sources: list[tuple[NDArray[np.uint8], Tensor]], count: int, seed: tuple[int, ...], role: str
+    sources: list[tuple[NDArray[np.uint8], Tensor]], count: int, seed: tuple[int, ...], role: str, stage: Stage = FIRST
 ) -> tuple[NDArray[np.uint8], Tensor, Tensor]:
     """Pictures (count, 128, 128, 3), their goals, and their rows in the bank (-1: a morph)."""
     rng = np.random.default_rng(seed)
     pictures, wanted, own = [], [], []
     for _ in range(count):
-        is_morph = rng.random() < MORPHS
+        is_morph = rng.random() < stage.morphs
         canvases, goal = sources[int(is_morph)]
         index = int(rng.integers(len(canvases)))
         view = far if role == "probe" else near
-        pictures.append(view(canvases[index], bool(rng.random() < 0.5), rng))
+        pictures.append(view(canvases[index], bool(rng.random() < 0.5), rng, stage))
         wanted.append(goal[index])
         own.append(-1 if is_morph else index)
     return np.stack(pictures), torch.stack(wanted), torch.tensor(own)
@@ -184,22 +202,27 @@ def settle(model: SlimFace, normalisation: Normalisation, data: Path, work: Path
 
 
 def train(
-    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None
+    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None,
+    begin: SlimFace | None = None,
 ) -> tuple[nn.Module, Normalisation]:
-    """Train (or go on training) one network of the pair, or an assistant of the ``student`` whose checkpoint is given; what is
-    trained, its checkpoint and its log lie in ``work``."""
-    torch.manual_seed(SEED)
+    """Train (or go on training) one network of the pair, its second stage where it is to ``begin`` with one, or an assistant of
+    the ``student`` whose checkpoint is given; what is trained, its checkpoint and its log lie in ``work``."""
+    stage = FIRST if begin is None else SECOND
+    torch.manual_seed(stage.seed)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    folder = work / (f"slimface_{role}" if student is None else "slimface_assisted")
+    name = role if student is None else "assisted"
+    folder = work / f"slimface_{name}{'' if begin is None else '_second'}"
     log = logger(folder)
-    made = build(data, work, threads), build_morphs(data, work, threads)
+    made = build(data, work, threads), build_morphs(data, work, threads, stage.of_morphs)
     sources = [(canvases, goals(targets)) for canvases, targets in made]
     bank = sources[0][1]
     model: nn.Module
     model, (mean, std) = published(data / "weights" / TEACHER)
     shown = shower((mean, std))
-    evened(model, shown(batch_of(sources, 64, (SEED,), role)[0]))
+    if begin is not None:
+        model.load_state_dict(begin.state_dict())
+    evened(model, shown(batch_of(sources, 64, (stage.seed,), role, stage)[0]))
     if student is not None:
         model.load_state_dict(torch.load(student, weights_only=True)["model"])
         model = Assisted(model)
@@ -210,7 +233,7 @@ def train(
     first = load_checkpoint(folder / "checkpoint.pt", pupil, optimiser)
     begun, running = time.monotonic(), np.zeros(2)
     for step in range(first, steps):
-        pictures, goal, own = batch_of(sources, batch, (SEED, step), role)
+        pictures, goal, own = batch_of(sources, batch, (stage.seed, step), role, stage)
         for group in optimiser.param_groups:
             group["lr"] = cosine_rate(step, steps, rate)
         with torch.autocast("cpu", torch.bfloat16):
@@ -223,7 +246,8 @@ def train(
         optimiser.step()
         running += cosine.item(), entropy.item()
         if (step + 1) % 50 == 0 or step + 1 == steps:
-            log.info("step %d cosine %.4f entropy %.3f (%.0f s)", step + 1, *(running / 50), time.monotonic() - begun)
+            told = step + 1, *(running / (step % 50 + 1)), time.monotonic() - begun
+            log.info("step %d cosine %.4f entropy %.3f (%.0f s)", *told)
             running[:] = 0
             save_checkpoint(folder / "checkpoint.pt", step + 1, pupil, optimiser)
     model.load_state_dict(pupil.state_dict())
@@ -244,19 +268,27 @@ def main(role: str, steps: int) -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
     parser.add_argument("--published", action="store_true", help="take the published weights instead of training")
+    parser.add_argument("--further", type=int, default=9000, help="steps of the probe network's second stage")
+    parser.add_argument("--further-rate", type=float, default=1.5e-4)
+    parser.add_argument("--second", action="store_true", help="begin the second stage with the published weights")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    if args.published:
+    if args.published or args.second:
         start, normalisation = published(args.data / "weights" / TEACHER)
         model: nn.Module = restored(start, ROOT / "models" / f"slimface_{role}" / "model.onnx")
     else:
         model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
     if not isinstance(model, SlimFace):
         return
-    facts = {"steps": args.steps, "batch": args.batch, "seed": SEED}
+    facts: dict[str, int | str] = {"steps": args.steps, "batch": args.batch, "seed": SEED}
     if role == "probe":
+        if not args.published:
+            further = args.work, role, args.further, args.batch, args.further_rate, args.threads
+            model, _ = train(args.data, *further, begin=model)
+            assert isinstance(model, SlimFace)
         settle(model, normalisation, args.data, args.work, args.threads)
-        facts["last_layer_steps"] = STEPS
+        facts |= {"second_stage_steps": args.further, "second_stage_seed": SECOND.seed, "last_layer_steps": STEPS}
+        facts["data"] = f"{SEEN_FACES}; in the second stage 40,000 morphs of other pairs"
     publish(model, role, normalisation, args.data, facts)
     if role == "probe":
         add_means(args.data)

@@ -25,6 +25,9 @@ LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"
 )
+SEEN_FACES = (
+    "UTKFace (11,500 chips), 4,069 LFW people with one picture each and 40,000 morphs of two of these faces; no identity labels"
+)
 SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z", "sharp_between": [10.0, 45.0]}
 PATHS = [
     ["disk", "disk"], ["shear", "disk"], ["persp", "gauss_noise"], ["speckle", "persp"], ["persp", "persp"], ["pshuf", "pshuf"],
@@ -46,7 +49,7 @@ ROLES = {
 
 
 def publish(
-    model: SlimFace, role: str, normalisation: tuple[list[float], list[float]], data: Path, training: dict[str, int]
+    model: SlimFace, role: str, normalisation: tuple[list[float], list[float]], data: Path, training: dict[str, int | str]
 ) -> None:
     """Write ``models/slimface_ROLE``; the probe network's card names its partner and carries the pair's reference means."""
     folder = MODELS / f"slimface_{role}"
@@ -60,9 +63,7 @@ def publish(
         "training": {
             "begins_with": "face-reidentification-retail-0095 (Intel Open Model Zoo, Apache-2.0), its weights, and its "
             "templates of sharp faces and their mirror images as goals",
-            "data": "UTKFace (11,500 chips), 4,069 LFW people with one picture each and 40,000 morphs of two of these faces; "
-            "no identity labels",
-            "recipe": f"models/slimface_{role}/train.py", **training,
+            "data": SEEN_FACES, "recipe": f"models/slimface_{role}/train.py", **training,
         },
         "figures": {"people": "3,000 mated and 3,000 non-mated pairs of 1,020 LFW people never trained on; Wilson 95 %"},
         "use": {

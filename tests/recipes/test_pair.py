@@ -132,6 +132,20 @@ def test_a_batch_is_that_of_its_seed_and_knows_its_goals(face) -> None:
     assert {int(i) < 0 for i in own} == {True, False}
 
 
+def test_stages_draw_the_sizes_that_they_say(face, monkeypatch) -> None:
+    heights: list[int] = []
+    monkeypatch.setattr(pair, "caught", lambda crop, size, rng: heights.append(size[0]) or crop[: size[0], : size[1]])
+    canvases = np.stack([face(k, 128) for k in range(4)])
+    sources = [(canvases, torch.eye(4, 6)), (canvases, -torch.eye(4, 6))]
+    for stage in (pair.FIRST, pair.SECOND):
+        heights.clear()
+        own = pair.batch_of(sources, 300, (1,), "probe", stage)[2]
+        assert stage.smallest - 0.5 <= min(heights) < stage.smallest + 2
+        assert stage.largest - 3 < max(heights) <= stage.largest + 0.5
+        assert len(heights) / 300 == pytest.approx(1 - stage.sharp, abs=0.06)
+        assert float((own < 0).float().mean()) == pytest.approx(stage.morphs, abs=0.1)
+
+
 def random_slimface() -> SlimFace:
     torch.manual_seed(3)
     network = SlimFace()
