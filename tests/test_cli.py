@@ -16,6 +16,7 @@ import meetmid
 from meetmid.cli import main
 from meetmid.cli.bar import Bar
 from meetmid.demo import POINTS
+from meetmid.identification import short_way
 
 MODEL = ["--matcher", "small", "--centering", "set", "--faces", "crop", "-q", "--device", "cpu"]
 
@@ -101,7 +102,15 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     assert len(flat) == 21
 
 
-def test_candidates_may_be_found_by_the_short_way(folders: Path, generators: list[str], capsys) -> None:
+def test_candidates_may_be_found_by_the_short_way(folders: Path, generators: list[str], capsys, monkeypatch) -> None:
+    taken = []
+
+    def short(*args: object) -> object:
+        taken.append(args[5])
+        return short_way(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("meetmid.matcher.short_way", short)
+    monkeypatch.setattr("meetmid.identification.WORTH", 0)
     Path("gallery/10.png").write_bytes(b"this is no picture")
     rules = ["--fusion", "S_add,S_max", *MODEL, *generators]
     assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 1
@@ -115,6 +124,7 @@ def test_candidates_may_be_found_by_the_short_way(folders: Path, generators: lis
     assert shown[1].err.count("failed probe ") == 3
     assert "uncalibrated" in shown[1].err
     assert Path("hits0.csv").read_bytes() == Path("hits2.csv").read_bytes()
+    assert taken == [1e-6]
     for what, short, told in (("gallery", "0.1", "--miss expects an enrolled gallery"), ("store", "1", "expects a chance")):
         assert main(["identify", "probes", what, "--miss", short, *rules]) == 2
         assert told in capsys.readouterr().err

@@ -152,6 +152,8 @@ def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) ->
     from meetmid.gallery.store import Gallery
     from meetmid.notes import notes
 
+    if not 0 < options.miss < 1:
+        raise InputError(f"--miss expects a chance in [0, 1), got {options.miss}")
     if not isinstance(gallery, Gallery):
         raise InputError(f"--miss expects an enrolled gallery, {gallery} is none: enroll it first")
     probes = matcher.lift(options.probes)

@@ -89,10 +89,14 @@ def reduced_model(card: ModelCard, kind: str) -> ModelCard:
     if kind not in card.variants:
         named = ", ".join(card.variants) or "no device"
         raise ModelError(
-            f"model {card.name!r}: its card names a variant of reduced precision for {named}, not for {kind}: none was seen to "
-            f"be as accurate there; leave reduced out"
+            f"model {card.name!r}: its card names a variant of reduced precision for {named}, not for {kind}: leave reduced out"
         )
-    return read_card(card.variants[kind] / "card.toml")
+    found = read_card(card.variants[kind] / "card.toml")
+    if (found.task, found.contract, found.space) != (card.task, card.contract, card.space):
+        raise ModelError(
+            f"model {card.name!r}: {found.name!r} expects another input or gives other templates, so it is no variant of it"
+        )
+    return found
 
 
 def fetch_model(model: PublishedModel, callback: ProgressCallback | None = None) -> ModelCard:

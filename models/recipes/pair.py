@@ -13,10 +13,11 @@ The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among 
 20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
 finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
 
-The probe network is trained in two stages (:class:`Stage`): the second goes on with other morphs and closer to the sizes that
-it is for, since the gallery network helps with larger faces. Its last layer is then fitted to the published gallery network
-(:mod:`meetmid.models.recipes.settling`), so the gallery network is trained first. ``--second`` begins the second stage with
-the published weights, as the one that ships was trained (by a cosine to 0); ``--published`` takes them instead of training.
+The probe network is trained in two stages (:class:`Stage`): the second goes on with other morphs and closer to the sizes
+that it is for, since the gallery network helps with larger faces. After each its last layer is fitted to the published gallery
+network (:mod:`meetmid.models.recipes.settling`) on views of the first stage's sizes, so the gallery network is trained first.
+``--begin FILE`` begins the second stage with an exported network, as the one that ships was (its card has the file's SHA-256;
+its rate fell to 0); ``--published`` takes the published weights instead of training.
 
 With ``--student`` nothing is published: an assistant beside that probe network, whose weights rest, learns what its templates
 lack (RIM's student and assistant), and the checkpoint is there to be measured.
@@ -28,9 +29,11 @@ import argparse
 import copy
 import os
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,6 +55,7 @@ from torch.nn import functional
 
 from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
 from meetmid.networks.slimface import SlimFace
+from meetmid.runtime.cards import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED, SHARPNESS, ALIKE = 7, 20.0, 0.5
@@ -203,16 +207,17 @@ def settle(model: SlimFace, normalisation: Normalisation, data: Path, work: Path
 
 def train(
     data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None,
-    begin: SlimFace | None = None,
+    begin: SlimFace | None = None, begun_with: str = "",
 ) -> tuple[nn.Module, Normalisation]:
-    """Train (or go on training) one network of the pair, its second stage where it is to ``begin`` with one, or an assistant of
-    the ``student`` whose checkpoint is given; what is trained, its checkpoint and its log lie in ``work``."""
+    """Train (or go on training) one network of the pair, its second stage where it is to ``begin`` with one (that of a file
+    whose hash is ``begun_with``), or an assistant of the ``student`` whose checkpoint is given; what is trained, its checkpoint
+    and its log lie in ``work``."""
     stage = FIRST if begin is None else SECOND
     torch.manual_seed(stage.seed)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     name = role if student is None else "assisted"
-    folder = work / f"slimface_{name}{'' if begin is None else '_second'}"
+    folder = work / f"slimface_{name}{'' if begin is None else f'_second{begun_with[:8]}'}"
     log = logger(folder)
     made = build(data, work, threads), build_morphs(data, work, threads, stage.of_morphs)
     sources = [(canvases, goals(targets)) for canvases, targets in made]
@@ -231,7 +236,7 @@ def train(
     learned = [parameter for parameter in pupil.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(learned, rate, weight_decay=1e-4)
     first = load_checkpoint(folder / "checkpoint.pt", pupil, optimiser)
-    begun, running = time.monotonic(), np.zeros(2)
+    started, running = time.monotonic(), np.zeros(2)
     for step in range(first, steps):
         pictures, goal, own = batch_of(sources, batch, (stage.seed, step), role, stage)
         for group in optimiser.param_groups:
@@ -246,7 +251,7 @@ def train(
         optimiser.step()
         running += cosine.item(), entropy.item()
         if (step + 1) % 50 == 0 or step + 1 == steps:
-            told = step + 1, *(running / (step % 50 + 1)), time.monotonic() - begun
+            told = step + 1, *(running / (step % 50 + 1)), time.monotonic() - started
             log.info("step %d cosine %.4f entropy %.3f (%.0f s)", *told)
             running[:] = 0
             save_checkpoint(folder / "checkpoint.pt", step + 1, pupil, optimiser)
@@ -266,29 +271,39 @@ def main(role: str, steps: int) -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1e-4)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
-    parser.add_argument("--published", action="store_true", help="take the published weights instead of training")
     parser.add_argument("--further", type=int, default=9000, help="steps of the probe network's second stage")
     parser.add_argument("--further-rate", type=float, default=1.5e-4)
-    parser.add_argument("--second", action="store_true", help="begin the second stage with the published weights")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
+    instead.add_argument("--begin", type=Path, help="an exported probe network, to begin the second stage with")
+    instead.add_argument("--published", action="store_true", help="take the published weights instead of training")
     args = parser.parse_args()
+    if role != "probe" and (args.begin or args.student):
+        parser.error("--begin and --student are for the probe network")
     args.work.mkdir(parents=True, exist_ok=True)
-    if args.published or args.second:
+    folder = ROOT / "models" / f"slimface_{role}"
+    facts: dict[str, Any] = {"steps": args.steps, "batch": args.batch, "seed": SEED}
+    if args.published or args.begin:
         start, normalisation = published(args.data / "weights" / TEACHER)
-        model: nn.Module = restored(start, ROOT / "models" / f"slimface_{role}" / "model.onnx")
+        model: nn.Module = restored(start, args.begin or folder / "model.onnx")
     else:
         model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
     if not isinstance(model, SlimFace):
         return
-    facts: dict[str, int | str] = {"steps": args.steps, "batch": args.batch, "seed": SEED}
+    if args.published:
+        facts = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))["training"]
+    elif role == "probe":
+        sha256 = file_sha256(args.begin) if args.begin else ""
+        if not args.begin:
+            settle(model, normalisation, args.data, args.work, args.threads)
+        further = args.work, role, args.further, args.batch, args.further_rate, args.threads
+        model, _ = train(args.data, *further, begin=model, begun_with=sha256)
+        assert isinstance(model, SlimFace)
+        facts |= {"second_stage_steps": args.further, "second_stage_rate": args.further_rate, "second_stage_seed": SECOND.seed,
+                  "last_layer_steps": STEPS, "data": f"{SEEN_FACES}; in the second stage 40,000 morphs of other pairs"}
+        facts |= {"second_stage_began_with": sha256} if sha256 else {}
     if role == "probe":
-        if not args.published:
-            further = args.work, role, args.further, args.batch, args.further_rate, args.threads
-            model, _ = train(args.data, *further, begin=model)
-            assert isinstance(model, SlimFace)
         settle(model, normalisation, args.data, args.work, args.threads)
-        facts |= {"second_stage_steps": args.further, "second_stage_seed": SECOND.seed, "last_layer_steps": STEPS}
-        facts["data"] = f"{SEEN_FACES}; in the second stage 40,000 morphs of other pairs"
     publish(model, role, normalisation, args.data, facts)
     if role == "probe":
         add_means(args.data)

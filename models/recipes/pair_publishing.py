@@ -49,7 +49,7 @@ ROLES = {
 
 
 def publish(
-    model: SlimFace, role: str, normalisation: tuple[list[float], list[float]], data: Path, training: dict[str, int | str]
+    model: SlimFace, role: str, normalisation: tuple[list[float], list[float]], data: Path, training: dict[str, Any]
 ) -> None:
     """Write ``models/slimface_ROLE``; the probe network's card names its partner and carries the pair's reference means."""
     folder = MODELS / f"slimface_{role}"

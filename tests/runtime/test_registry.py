@@ -237,12 +237,15 @@ def test_a_card_chooses_the_variant_of_a_device(pair: Path, face) -> None:
             less.match(pictures, whole.enroll(pictures))
 
 
-def test_no_variant_is_no_silent_choice(pair: Path) -> None:
+def test_no_variant_is_no_silent_choice(pair: Path, make_matcher) -> None:
     card = read_card(pair / "card.toml")
     with pytest.raises(ModelError, match=r"'whole': its card names a variant of reduced precision for cpu, not for cuda"):
         reduced_model(card, "cuda")
     with pytest.raises(ModelError, match=r"'slimface-probe': .* for no device, not for cpu"):
         meetmid.Matcher(device="cpu", reduced=True)
+    make_matcher(pair.parent / "less", name="less", size=40)
+    with pytest.raises(ModelError, match="'less' expects another input or gives other templates"):
+        reduced_model(card, "cpu")
     path = pair / "card.toml"
     path.write_text(path.read_text().replace('"../less"', "8"))
     with pytest.raises(ModelError, match=r"expected a folder under each of 'variants', got \['cpu'\] without"):
