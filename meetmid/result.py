@@ -22,6 +22,7 @@ from meetmid.gallery.hypotheses import GalleryHypothesis
 from meetmid.gallery.store import Gallery
 from meetmid.probes.hypotheses import ProbeHypothesis
 from meetmid.scores.ranking import Candidate, ranked
+from meetmid.status import Failure, failures
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher
@@ -133,10 +134,10 @@ class MatchResult:
         )
 
     @property
-    def failed(self) -> tuple[tuple[str, str, str], ...]:
+    def failed(self) -> tuple[Failure, ...]:
         """(side, id, reason) of every entry without a score."""
-        sides = (("probe", self.probe_ids, self.probe_status), ("gallery", self.gallery_ids, self.gallery_status))
-        return tuple((s, i, why) for s, ids, status in sides for i, why in zip(ids, status, strict=True) if not _ok(why))
+        probes = failures("probe", self.probe_ids, self.probe_status)
+        return probes + failures("gallery", self.gallery_ids, self.gallery_status)
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -305,10 +306,6 @@ def _joined_crops(parts: Sequence[MatchResult]) -> tuple[CropStore | None, NDArr
     counts = np.concatenate([np.diff(first) for _, first in kept])
     crops = CropStore.joined([CropStore.unpack(*store.pack()) for store, _ in kept])
     return crops, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _ok(status: str) -> bool:
-    return status == "ok" or status.startswith("ok:")
 
 
 def _position(key: int | str, ids: tuple[str, ...]) -> int:

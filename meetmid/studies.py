@@ -23,6 +23,7 @@ from meetmid.matcher import Matcher
 from meetmid.probes.hypotheses import probe_pictures
 from meetmid.resize import resize, to_uint8
 from meetmid.result import MatchResult
+from meetmid.status import usable
 
 Picture = NDArray[np.uint8]
 CROP = (("cut", "crop"),)
@@ -87,7 +88,7 @@ def search_study(
         rates = subset_rank1(probes.pool, gallery.pool, *people, chosen, centrings[-1])
     result = matcher.match(probes, gallery)
     trials = Trials.of(result, *people)
-    broken = [[not s.startswith("ok") for s in status] for status in (result.probe_status, result.gallery_status)]
+    broken = [[not usable(s) for s in status] for status in (result.probe_status, result.gallery_status)]
     measures = search_measures(
         trials, failed=(broken[0], broken[1]), calibration=result.calibration, draws=draws, seed=seed
     ) + _quality(matcher, protocol.probes)

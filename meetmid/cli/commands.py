@@ -17,6 +17,7 @@ from meetmid.cli.checks import check_output
 from meetmid.cli.matching import open_matcher
 from meetmid.errors import InputError
 from meetmid.runtime.progress import Progress
+from meetmid.status import Failure, failures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ def _gallery(path: str, key: str | None = None) -> Any:
     return path
 
 
-def _report_failures(failed: Sequence[tuple[str, str, str]]) -> int:
+def _report_failures(failed: Sequence[Failure]) -> int:
     for side, name, why in failed:
         print(f"failed {side} {name}: {why}", file=sys.stderr)
     return SOME_FAILED if failed else DONE
@@ -121,7 +122,7 @@ def enroll(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print(f"meetmid: cancelled; the same command continues the enrolment in {store}", file=sys.stderr)
             return CANCELLED
-    failed = [("gallery", i, s) for i, s in zip(gallery.ids, gallery.status, strict=True) if not s.startswith("ok")]
+    failed = failures("gallery", gallery.ids, gallery.status)
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
     return _report_failures(failed)
 
@@ -144,7 +145,7 @@ def identify(options: argparse.Namespace) -> int:
     return _report_failures(failed)
 
 
-Found = tuple[tuple[str, ...], list[list["Candidate"]], tuple[str, ...], tuple[tuple[str, str, str], ...]]
+Found = tuple[tuple[str, ...], list[list["Candidate"]], tuple[str, ...], tuple[Failure, ...]]
 
 
 def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) -> Found:
@@ -158,11 +159,7 @@ def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) ->
         raise InputError(f"--miss expects an enrolled gallery, {gallery} is none: enroll it first")
     probes = matcher.lift(options.probes)
     ranks = matcher.identify(probes, gallery, options.k, miss=options.miss, strength=options.strength)
-    sides = (("probe", probes), ("gallery", gallery))
-    failed = tuple(
-        (what, name, why) for what, side in sides for name, why in zip(side.ids, side.status, strict=True)
-        if not why.startswith("ok")
-    )
+    failed = failures("probe", probes.ids, probes.status) + failures("gallery", gallery.ids, gallery.status)
     return probes.ids, ranks, notes(matcher, probes, gallery.dropped, gallery.stored), failed
 
 

@@ -10,6 +10,7 @@ from typing import get_args
 from meetmid.cli import DONE
 from meetmid.cli.checks import check_output
 from meetmid.errors import InputError
+from meetmid.status import usable
 from meetmid.templates.stored import Stored
 
 FILES = (".npz", ".safetensors", ".parquet")
@@ -69,10 +70,10 @@ def _info(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
     found = Gallery.open(options.store, key=options.key, verify=False)
-    usable = sum(status.startswith("ok") for status in found.status)
+    made = sum(map(usable, found.status))
     size = sum(file.stat().st_size for file in Path(options.store).iterdir())
     rows = (
-        ("entries", f"{len(found):,} ({usable:,} with templates)"), ("pictures", f"{len(found.pool.weights):,}"),
+        ("entries", f"{len(found):,} ({made:,} with templates)"), ("pictures", f"{len(found.pool.weights):,}"),
         ("preset", found.config.preset), ("configuration", found.config.gallery_hash()),
         ("matcher", f"{found.config.gallery_matcher or found.config.matcher}, sha256 {found.matcher[:12]}..."),
         ("templates", f"{' x '.join(map(str, found.pattern))} {found.stored} per picture"),

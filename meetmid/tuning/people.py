@@ -16,6 +16,7 @@ from meetmid.evaluation.trials import listed
 from meetmid.images import Entry, Source, describe, digest, entries
 from meetmid.matcher import Matcher
 from meetmid.runtime.progress import Progress, ProgressCallback
+from meetmid.status import failures, usable
 
 Crop = NDArray[np.uint8]
 LEAST_PEOPLE = 20
@@ -113,11 +114,11 @@ def cut(
     names = list(pictures.portraits)
     gallery = matcher.enroll([[pictures.portraits[name]] for name in names], ids=names, progress=callback)
     assert gallery.crops is not None
-    failed = [("portrait", n, why) for n, why in zip(names, gallery.status, strict=True) if not why.startswith("ok")]
+    failed = list(failures("portrait", names, gallery.status))
     portraits: dict[str, Crop] = {}
     for k, name in enumerate(names):
         crop = gallery.crops.crop(k)
-        if crop is not None and gallery.status[k].startswith("ok"):
+        if crop is not None and usable(gallery.status[k]):
             portraits[name] = crop
     mates, views, kept = [], [], 0
     labels = tuple(f"{size} px, seed {seed}" for seed in seeds for size in sizes) if pictures.simulated else ("real",)
