@@ -31,7 +31,7 @@ from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.registry import get_model
 from meetmid.scores.fusion import fuse_sides
 from meetmid.templates.centering import ReferenceMeans
-from models import MATCHERS, drawn_people, teacher
+from models import MATCHERS, mean, teacher
 
 NAMES = ("slimface-probe", *MATCHERS)
 PRESET_NAMES = ("plain", "fast", "balanced", "accurate")
@@ -64,11 +64,8 @@ def means(model: ModelCard, config: MatchConfig) -> ReferenceMeans | None:
 
 def difference(hits: np.ndarray, other: np.ndarray, people: np.ndarray) -> tuple[float, float, float]:
     """Points of rank-1 that one system has more than another, and their 95 % percentile interval over people drawn."""
-    names, place = np.unique(people, return_inverse=True)
-    gain, many = np.bincount(place, hits.astype(float) - other, len(names)), np.bincount(place, minlength=len(names))
-    drawn = drawn_people(len(names))
-    low, high = np.quantile((drawn @ gain) / (drawn @ many), (0.025, 0.975))
-    return 100 * float(gain.sum() / many.sum()), 100 * float(low), 100 * float(high)
+    points, low, high = (100 * value for value in mean(hits.astype(float) - other, people))
+    return points, low, high
 
 
 class Bench:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,13 +75,13 @@ def fewer(hits: np.ndarray, other: np.ndarray, people: list[str]) -> tuple[float
     return float(1 - errors[0].sum() / errors[1].sum()), float(low), float(high)
 
 
-def share(hits: np.ndarray, people: list[str]) -> tuple[float, float]:
-    """The 95 % percentile interval of the share of hits, over people drawn with replacement."""
+def mean(values: np.ndarray, people: Sequence[str]) -> tuple[float, float, float]:
+    """The mean of the searches' values, and its 95 % percentile interval over people drawn with replacement."""
     names, place = np.unique(people, return_inverse=True)
+    sums, many = np.bincount(place, values, len(names)), np.bincount(place, minlength=len(names))
     drawn = drawn_people(len(names))
-    rates = (drawn @ np.bincount(place, hits, len(names))) / (drawn @ np.bincount(place, minlength=len(names)))
-    low, high = np.quantile(rates, (0.025, 0.975))
-    return float(low), float(high)
+    low, high = np.quantile((drawn @ sums) / (drawn @ many), (0.025, 0.975))
+    return float(sums.sum() / many.sum()), float(low), float(high)
 
 
 class Bench:
@@ -108,7 +109,7 @@ class Bench:
                 results = [matcher.match(caught, gallery) for caught in self.caught[template, size]]
                 found = [search(Trials.of(result.scores, self.mates, self.subjects)).hits() for result in results]
                 self.hits[name, size] = hits = np.concatenate(found)
-                self.row("rank-1", name, size, hits.sum(), len(hits), share(hits, self.people))
+                self.row("rank-1", name, size, hits.sum(), len(hits), mean(hits, self.people)[1:])
                 print(f"    {time.monotonic() - begun:.0f} s", flush=True)
 
     def compare(self, name: str, other: str) -> None:
