@@ -57,10 +57,9 @@ def main(name: str) -> None:
     data = parser.parse_args().data
     folder, whole = MODELS / f"{name}_int8", read_card(MODELS / name / "card.toml")
     cosine = quantised(whole, data, folder / "model.onnx")
-    card: dict[str, Any] = tomllib.loads((MODELS / name / "card.toml").read_text(encoding="utf-8"))
-    for key in ("means", "presets", "variants", "groups", "rank_1", "curve"):
-        card.pop(key, None)
-    card |= {
+    full: dict[str, Any] = tomllib.loads((MODELS / name / "card.toml").read_text(encoding="utf-8"))
+    own = ("means", "presets", "variants", "groups", "rank_1", "curve")
+    card = {key: value for key, value in full.items() if key not in own} | {
         "name": f"{whole.name}-int8", "sha256": file_sha256(folder / "model.onnx"),
         "summary": f"{whole.summary}, in eight bits",
         "training": {"of": whole.name, "sha256": whole.sha256, "recipe": f"models/{name}_int8/train.py",
@@ -71,8 +70,8 @@ def main(name: str) -> None:
     write_card(folder / "card.toml", card)
     network = Network(read_card(folder / "card.toml"), device="cpu")
     template = TEMPLATES[whole.contract.alignment]
-    card["figures"] |= verification(data, template, whole.contract.size, network.run, reduced=(24, 16))
+    measured = verification(data, template, whole.contract.size, network.run, reduced=(24, 16))
+    card["figures"] = full["figures"] | measured
     write_card(folder / "card.toml", card)
     add_means(folder, data)
-    full: dict[str, Any] = tomllib.loads((MODELS / name / "card.toml").read_text(encoding="utf-8"))
     write_card(MODELS / name / "card.toml", full | {"variants": {**full.get("variants", {}), "cpu": f"../{name}_int8"}})

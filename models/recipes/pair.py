@@ -115,7 +115,7 @@ def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, stage
     return np.asarray(large, np.uint8)
 
 
-def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, _: Stage = FIRST) -> NDArray[np.uint8]:
+def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A portrait: sharp, or a little soft, noisy or coded."""
     crop = framed(canvas, mirror, 0.5, rng)
     if rng.random() < 0.5:
@@ -148,8 +148,8 @@ def batch_of(
         is_morph = rng.random() < stage.morphs
         canvases, goal = sources[int(is_morph)]
         index = int(rng.integers(len(canvases)))
-        view = far if role == "probe" else near
-        pictures.append(view(canvases[index], bool(rng.random() < 0.5), rng, stage))
+        seen = canvases[index], bool(rng.random() < 0.5), rng
+        pictures.append(far(*seen, stage) if role == "probe" else near(*seen))
         wanted.append(goal[index])
         own.append(-1 if is_morph else index)
     return np.stack(pictures), torch.stack(wanted), torch.tensor(own)
