@@ -104,7 +104,7 @@ def pipeline_part(repeats: int) -> list[dict[str, object]]:
             session, contract = network.open(), network.card.contract
             blank = np.random.default_rng(0).random((BATCH, *contract.size, 3), np.float32)
             planes, name = to_planes(blank, network.card), session.get_inputs()[0].name
-            runs = len(side) * ours.comparison.layout().networks_runs()
+            runs = len(side) * ours.comparison.layouts().networks_runs()
 
             def bare(session: object = session, name: str = name, planes: np.ndarray = planes, runs: int = runs) -> None:
                 for _ in range(-(-runs // BATCH)):

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig, Rule
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.finding import Hint
-from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.hypotheses import GalleryLayouts
 from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.probes.hallucination import MIN_SIDE, working_size
 from meetmid.probes.hypotheses import scale_labels
+from meetmid.probes.resolution import Detail
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.normalisation import root_mean_squares
@@ -30,9 +31,11 @@ Crops = Sequence[NDArray[np.uint8] | None]
 
 @dataclass(frozen=True)
 class Run:
-    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``."""
+    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. ``kept`` is what the
+    gallery can be had from again for any probe."""
 
     gallery: Gallery
+    kept: Gallery
     entries: tuple[int, ...] | None = None
     number: int = 0
     total: int = 1
@@ -56,14 +59,14 @@ class Comparison:
         """Whether portraits are matched to every probe's own size."""
         return self.config.lr_size is None and bool(self.config.scales) and self.config.resolution_matching
 
-    def layout(self) -> GalleryLayout:
-        """The layout of portraits that have no probe yet; raises ConfigError where every probe size has its own."""
+    def layouts(self) -> GalleryLayouts:
+        """The layouts of portraits that have no probe yet; raises ConfigError where every probe size has its own."""
         if self.native:
             raise ConfigError(
                 "lr_size=None (native) matches the gallery to every probe's own size, so it cannot be enrolled beforehand: "
                 "pass the pictures to match(), or use resolution_matching=False"
             )
-        return GalleryLayout.of(self.config)
+        return GalleryLayouts.of(self.config)
 
     def enroll(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Gallery:
         """Templates of every portrait."""
@@ -73,25 +76,25 @@ class Comparison:
         self, side: Sequence[Entry], faces: Hint | None, progress: Progress, sources: tuple[str, ...] = ()
     ) -> Gallery:
         """Templates of every portrait, one step of ``progress`` each; ``sources`` as in :class:`Gallery`."""
-        layout = self.layout()
-        gallery = replace(self._gallery(self.intake.portraits(side, faces, layout, progress), layout), sources=sources)
+        layouts = self.layouts()
+        gallery = replace(self._gallery(self.intake.portraits(side, faces, layouts, progress), layouts), sources=sources)
         return gallery if self.config.keep_crops else replace(gallery, crops=None)
 
     def runs(self, gallery: Any, faces: Hint | None, probes: Taken, callback: ProgressCallback | None) -> Iterator[Run]:
         """The gallery that the probes meet: one for all, or one after the other for every probe size."""
         if isinstance(gallery, Gallery):
-            layout = GalleryLayout.of(self.config, gallery.lr_shape if self.native else None)
-            gallery.check(self.intake.gallery_hashes, self.config, layout.lr_shape)
-            yield Run(gallery)
+            layouts = GalleryLayouts.of(self.config, gallery.lr_shape if self.native else None)
+            gallery.check(self.intake.gallery_hashes, self.config, layouts.each[0].lr_shape)
+            yield from self._nearest(gallery, probes)
             return
         side = entries(gallery, what="gallery")
         if not self.native:
-            yield Run(self.enroll(side, faces, callback))
+            yield from self._nearest(self.enroll(side, faces, callback), probes)
             return
         shapes = [None if share == 1 else probes.shape(entry) for entry, share in enumerate(probes.share)]
         distinct = sorted({shape for shape in shapes if shape is not None}) or [(MIN_SIDE, MIN_SIDE)]
-        layout = GalleryLayout.of(self.config, distinct[0])
-        met = self._gallery(self.intake.portraits(side, faces, layout, Progress(callback, "gallery", count(side))), layout)
+        layouts = GalleryLayouts.of(self.config, distinct[0])
+        met = self._gallery(self.intake.portraits(side, faces, layouts, Progress(callback, "gallery", count(side))), layouts)
         for number, shape in enumerate(distinct):
             if number:
                 met = met.emptied()  # one gallery is held at a time
@@ -99,8 +102,19 @@ class Comparison:
             # those that are compared as they are meet the undegraded portraits, which no size changes
             own = tuple(e for e, its in enumerate(shapes) if its == shape or (number == 0 and probes.share[e] == 1))
             shown = met if self.config.keep_crops else replace(met, crops=None)
-            yield Run(shown, own, number, len(distinct))
+            yield Run(shown, shown.emptied(), own, number, len(distinct))
             del shown
+
+    def _nearest(self, gallery: Gallery, probes: Taken) -> Iterator[Run]:
+        """The whole gallery, or, of several sizes, the part that is matched to each one that probes have."""
+        if not self.config.sizes:
+            yield Run(gallery, gallery)
+            return
+        numbers = [self.config.nearest(float(resolution)) for resolution in probes.sizes[:, 1]]
+        distinct = sorted(set(numbers)) or [0]
+        for number, size in enumerate(distinct):
+            own = tuple(entry for entry, its in enumerate(numbers) if its == size)
+            yield Run(gallery.matched(size), gallery, own, number, len(distinct))
 
     def score(
         self, probes: Taken, run: Run, means: NDArray[np.float32] | None, before: NDArray[np.float32] | None,
@@ -129,8 +143,9 @@ class Comparison:
         return self.fused(*self.plain_sides(probes.plain.part(entries, self.intake.memory // 8), gallery.pool), rules)
 
     def scores_of(self, probes: Taken, gallery: Gallery, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:
-        """The scores (P, G) of all probes, whose centring is not that of a set; ``rules`` instead of the configuration's."""
-        return self.score(probes, Run(gallery), None, None, rules)
+        """The scores (P, G) of all probes, whose centring is not that of a set, with a gallery of one size; ``rules`` instead
+        of the configuration's."""
+        return self.score(probes, Run(gallery, gallery), None, None, rules)
 
     def having(self, **changes: object) -> Comparison:
         """The same under a changed configuration."""
@@ -138,8 +153,12 @@ class Comparison:
         return replace(self, config=config, intake=replace(self.intake, config=config))
 
     def met(self, gallery: Gallery, crops: Crops, entry: int) -> tuple[Gallery, int]:
-        """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, or,
-        where every probe size has its own, enrolled anew from its crops (``entry`` alone, unless the others matter)."""
+        """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, the part
+        of it that is matched to the entry's size, or, where every probe size has its own, enrolled anew from its crops
+        (``entry`` alone, unless the others matter)."""
+        if self.config.sizes:
+            most = max(Detail.of(crop).resolution for crop in crops if crop is not None)
+            return gallery.matched(self.config.nearest(most)), entry
         if not self.native:
             return gallery, entry
         if gallery.crops is None:
@@ -170,17 +189,15 @@ class Comparison:
         _check_set(probes.pool, f", {sharp} of {len(probes.ids)} probes being sharp" if sharp else "")
         return pool_means(probes.pool)
 
-    def _gallery(self, taken: Taken, layout: GalleryLayout) -> Gallery:
-        matcher = self.intake.gallery_hashes
-        return Gallery(
-            taken.ids, taken.status, self.config, matcher, layout.lr_shape, taken.pool, taken.crops, taken.dropped
-        )
+    def _gallery(self, taken: Taken, layouts: GalleryLayouts) -> Gallery:
+        matcher, lr_shape = self.intake.gallery_hashes, layouts.each[0].lr_shape
+        return Gallery(taken.ids, taken.status, self.config, matcher, lr_shape, taken.pool, taken.crops, taken.dropped)
 
     def _at_size(self, gallery: Gallery, shape: tuple[int, int], callback: ProgressCallback | None) -> Gallery:
         """The same portraits matched to probes of another size, from their crops."""
         assert gallery.crops is not None
-        layout = GalleryLayout.of(self.config, shape)
-        pool, dropped = self.intake.again(gallery.pool.first, gallery.crops, layout, callback)
+        layouts = GalleryLayouts.of(self.config, shape)
+        pool, dropped = self.intake.again(gallery.pool.first, gallery.crops, layouts, callback)
         return replace(gallery, lr_shape=shape, pool=pool, dropped=dropped)
 
     def fused(self, p: Side, g: Side, rules: tuple[Rule, Rule] | None = None) -> NDArray[np.float32]:

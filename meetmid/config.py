@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from meetmid.errors import ConfigError
@@ -31,7 +32,6 @@ SIGMAS = tuple(k / 15 for k in range(16))
 """The 16 blur levels, linear from 0 to 1 (Grm et al. 2023, section 3.2; spacing: networks.md section 2.3)."""
 
 
-_SIDE = Expected("an integer of at least 8 px, or None for native", 8)
 _RANGE = Expected("two finite numbers (low, high) with 0 <= low <= high", 0)
 _EXPECTED = {  # every field whose annotation does not say it all; a field of numbers must be here
     "faces": Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
@@ -41,7 +41,8 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "identity_weight": Expected("a finite number above 0", 2**-20),
     "sharp_between": Expected("two effective resolutions (low, high) with 1 <= low <= high px, or None for no probe", 1),
     "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
-    "lr_size": _SIDE, "work_size": _SIDE,
+    "work_size": Expected("an integer of at least 8 px, or None for native", 8),
+    "lr_size": Expected("an integer of at least 8 px, at least two in rising order, or None for native", 8),
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
     "draws_per_node": Expected("an integer of at least 1", 1),
     "portrait_weight": Expected("an integer of at least 1", 1),
@@ -108,11 +109,13 @@ class MatchConfig:
     ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
-    ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native), ``blur_at`` the ``"working"`` (after the
-    resize) or ``"native"`` picture.
+    ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native; of several, every picture has the one nearest to
+    its effective resolution, :meth:`nearest`), ``blur_at`` the ``"working"`` (after the resize) or ``"native"`` picture.
 
     Gallery: ``paths`` (see :func:`meetmid.gallery.paths.select_paths`), ``work_size`` the longest side of a portrait
-    before it is degraded (``None`` = native), ``resolution_matching``, ``draws_per_node`` independent random trees.
+    before it is degraded (``None`` = native), ``resolution_matching`` to the probe's enlarged sizes (those of every
+    ``lr_size``, so that one enrolment serves all probes; an entry meets those of its most detailed picture's),
+    ``draws_per_node`` independent random trees.
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
     ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
@@ -147,7 +150,7 @@ class MatchConfig:
     crop: Crop = "arcface5"
     scales: tuple[int, ...] = (2, 4, 8)
     sigmas: tuple[float, ...] = SIGMAS
-    lr_size: int | None = 24
+    lr_size: int | tuple[int, ...] | None = 24
     blur_at: Literal["working", "native"] = "working"
     identity: bool = True
     identity_weight: float = 1.0
@@ -181,6 +184,13 @@ class MatchConfig:
             raise ConfigError("a configuration without super-resolution scales needs identity=True")
         if len(set(self.scales)) != len(self.scales):
             raise refused(self, _EXPECTED, "scales")
+        if isinstance(self.lr_size, tuple) and (len(self.lr_size) < 2 or list(self.lr_size) != sorted(set(self.lr_size))):
+            raise refused(self, _EXPECTED, "lr_size")
+        if self.sizes and not (self.scales and self.resolution_matching):
+            raise ConfigError(
+                "lr_size of several sizes expects scales and resolution_matching=True, by which portraits are matched to them; "
+                f"got scales={self.scales}, resolution_matching={self.resolution_matching}"
+            )
         if self.sharp_between is not None and self.sharp_between[0] > self.sharp_between[1]:
             raise refused(self, _EXPECTED, "sharp_between")
         if self.sharp_between is not None and not self.comparable:
@@ -196,6 +206,26 @@ class MatchConfig:
                 f"and portraits='pool', got {self.centering!r}, {self.identity}, {self.gallery_rule}, {self.pairing!r} and "
                 f"{self.portraits!r}"
             )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The several ``lr_size`` of which every probe has one; () where there is one, or the probe's own."""
+        return self.lr_size if isinstance(self.lr_size, tuple) else ()
+
+    @property
+    def lr_side(self) -> int | None:
+        """The ``lr_size`` of a configuration that has one."""
+        assert not isinstance(self.lr_size, tuple)
+        return self.lr_size
+
+    def nearest(self, resolution: float) -> int:
+        """Which of the ``sizes`` is nearest in octaves to an effective resolution; the larger of two, the first for NaN."""
+        beyond = (low * high <= resolution**2 for low, high in pairwise(self.sizes))
+        return sum(beyond)
+
+    def at_resolution(self, resolution: float) -> MatchConfig:
+        """The configuration as a picture of this effective resolution has it: that of one ``lr_size``."""
+        return replace(self, lr_size=self.sizes[self.nearest(resolution)]) if self.sizes else self
 
     def share_as_it_is(self, resolution: float) -> float:
         """What part of a score the comparison of a probe of this effective resolution as it is makes up, in [0, 1]."""

@@ -13,7 +13,7 @@ from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.gallery.hypotheses import gallery_picture
 from meetmid.gallery.store import Gallery
-from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture
+from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture, seen_by
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
@@ -53,13 +53,14 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     if matcher.config.hash() != result.config.hash() or (gallery is not None and gallery.ids != result.gallery_ids):
         raise InputError("a result is explained with the matcher and gallery it was made with, these are others")
     crops = [result.probe_crops.crop(k) for k in range(result.probe_first[p], result.probe_first[p + 1])]
-    entry = g
     if gallery is None:
         assert result.source is not None
-        gallery, entry = matcher.comparison.met(result.source[1], crops, g)
+        gallery = result.source[1]
+    gallery, entry = matcher.comparison.met(gallery, crops, g)
     if gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
-    config, parts = result.config, matcher.comparison.sides(crops, gallery, result.probe_means)
+    parts = matcher.comparison.sides(crops, gallery, result.probe_means)
+    layout = gallery.layouts.each[0]
     made = (_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts)
     found = [part for part in made if part is not None]
     total = sum(part.score for part in found)
@@ -69,18 +70,19 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     scale, slot, picture = best.at_probe(row)
     crop = crops[picture]
     assert crop is not None
+    config = seen_by(crop, result.config)
     probe, probe_view = probe_picture(crop, config, matcher.hallucinator, scale, slot)
-    names = [{} if c is None else probe_names(c, config) for c in crops]
+    names = [{} if c is None else probe_names(c, seen_by(c, result.config)) for c in crops]
     probe_labels, gallery_labels = [], []
     for part in found:
         rows = [part.at_probe(k) for k in range(len(part.made.slot_probe))]
         columns = [part.at_gallery(k) for k in range(len(part.made.slot_gallery))]
         probe_labels += [names[its][index, number] for index, number, its in rows]
-        gallery_labels += [gallery.layout.describe(index, number) for index, number, _ in columns]
+        gallery_labels += [layout.describe(index, number) for index, number, _ in columns]
     index, number, portrait = best.at_gallery(column)
     work = gallery.crops.crop(portrait)
     assert work is not None
-    shown, gallery_view = gallery_picture(work, gallery.layout, index, number)
+    shown, gallery_view = gallery_picture(work, layout, index, number)
     of_probe, of_gallery = (
         np.concatenate([share * part.made.share.sum(axis=axis) for share, part in zip(shares, found, strict=True)])
         for axis in (1, 0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from meetmid.comparison import Comparison, blend
 from meetmid.config import Rule
 from meetmid.faces.finding import Hint, hints_by_id, hints_for
-from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.hypotheses import GalleryLayouts
 from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
 from meetmid.intake import Taken
@@ -35,9 +35,9 @@ TOGETHER = 64
 def has_short_way(compare: Comparison, gallery: Any) -> bool:
     """Whether the best candidates can be had for less than all scores: not where one product gives these anyway, not where
     comparing in full is quick, and not where a score depends on everyone (a probe's best hypothesis, the mean of a set that is
-    yet to be enrolled)."""
+    yet to be enrolled), nor where probes meet galleries of their sizes."""
     config = compare.config
-    if "S_max" not in (config.probe_rule, config.gallery_rule) or config.select != "all" or compare.native:
+    if "S_max" not in (config.probe_rule, config.gallery_rule) or config.select != "all" or compare.native or config.sizes:
         return False
     if not isinstance(gallery, Gallery):
         return config.centering != "set"
@@ -87,7 +87,7 @@ def _pictures(
     undegraded = compare.having(paths=((),), draws_per_node=1)
     clean = undegraded.enroll(side, faces, callback)
     cheap = undegraded.scores_of(probes, clean, CHEAP)
-    together = max(1, TOGETHER // GalleryLayout.of(compare.config).networks_runs())
+    together = max(1, TOGETHER // GalleryLayouts.of(compare.config).networks_runs())
 
     def exact(wanted: Wanted) -> Compared:
         chosen, progress = sorted(wanted), Progress(callback, "gallery", sum(len(side[e].sources) for e in wanted))

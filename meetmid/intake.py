@@ -17,7 +17,7 @@ from meetmid.errors import InputError, TooLargeError
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for
 from meetmid.gallery.crops import CropStore
-from meetmid.gallery.hypotheses import GalleryLayout, gallery_hypotheses
+from meetmid.gallery.hypotheses import GalleryLayouts, gallery_hypotheses
 from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
@@ -113,21 +113,21 @@ class Intake:
         """The probe side."""
         return self._take(side, faces, probe_slots(self.config), self._lifted, Progress(callback, "probe", count(side)))
 
-    def portraits(self, side: Sequence[Entry], faces: Hint | None, layout: GalleryLayout, progress: Progress) -> Taken:
+    def portraits(self, side: Sequence[Entry], faces: Hint | None, layouts: GalleryLayouts, progress: Progress) -> Taken:
         """The gallery side."""
-        return self._take(side, faces, layout.slots, self._degraded(layout), progress)
+        return self._take(side, faces, layouts.slots, self._degraded(layouts), progress)
 
     def again(
-        self, first: NDArray[np.int64], crops: CropStore, layout: GalleryLayout, callback: ProgressCallback | None
+        self, first: NDArray[np.int64], crops: CropStore, layouts: GalleryLayouts, callback: ProgressCallback | None
     ) -> tuple[TemplatePool, int]:
         """The gallery's templates for another layout, from the crops that were cut before, and how many were dropped."""
-        pool = self.pool(np.diff(first).tolist(), layout.slots)
+        pool = self.pool(np.diff(first).tolist(), layouts.slots)
         progress = Progress(callback, "gallery", len(crops))
         with Extraction() as extraction:
             for row in range(len(crops)):
                 crop = crops.crop(row)
                 if crop is not None:
-                    self._put(self._degraded(layout)(crop, pool.weights[row], None), extraction, pool, row)
+                    self._put(self._degraded(layouts)(crop, pool.weights[row], None), extraction, pool, row)
                 progress.step()
             return pool, extraction.finish()
 
@@ -158,20 +158,20 @@ class Intake:
     def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
         if self._share(detail) == 1:
             return iter(())
-        return map(self.network.fitted, probe_hypotheses(crop, self.config, self.hallucinator, weights))
+        return map(self.network.fitted, probe_hypotheses(crop, self._seen(detail), self.hallucinator, weights))
 
     def _put_as_it_is(
         self, crop: NDArray[np.uint8], detail: Detail | None, extraction: Extraction, plain: TemplatePool, row: int
     ) -> None:
         share = self._share(detail)
         if share == 1 or (share > 0 and not self._sees_alike):
-            made = probe_hypotheses(crop, self.config, self.hallucinator, plain.weights[row], only=0)
+            made = probe_hypotheses(crop, self._seen(detail), self.hallucinator, plain.weights[row], only=0)
             self._put(map(self.gallery_network.fitted, made), extraction, plain, row)
 
-    def _degraded(self, layout: GalleryLayout) -> Make:
+    def _degraded(self, layouts: GalleryLayouts) -> Make:
         def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
-            made = gallery_hypotheses(crop, layout, weights)
-            undegraded = islice(made, len(layout.identities))
+            made = gallery_hypotheses(crop, layouts, weights)
+            undegraded = islice(made, len(layouts.undegraded))
             return chain(map(self.gallery_network.fitted, undegraded), map(self.degraded_network.fitted, made))
 
         return make
@@ -223,7 +223,7 @@ class Intake:
                     crops.append(made.found.picture)
                     if made.detail is not None:
                         self._put_as_it_is(made.found.picture, made.detail, extraction, plain, row)
-                        notes[index] += left_out(made.found.picture, self.config)
+                        notes[index] += left_out(made.found.picture, self._seen(made.detail))
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
                         if not sizes[index, 1] >= made.detail.resolution:
                             sizes[index] = of_picture
@@ -248,6 +248,9 @@ class Intake:
     def _sees_alike(self) -> bool:
         """Whether a picture as it is gives both sides' networks the same template."""
         return self.network is self.gallery_network
+
+    def _seen(self, detail: Detail | None) -> MatchConfig:
+        return self.config if detail is None else self.config.at_resolution(detail.resolution)
 
     def _share(self, detail: Detail | None) -> float:
         return 0.0 if detail is None else self.config.share_as_it_is(detail.resolution)

@@ -27,7 +27,7 @@ from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
 from meetmid.plan import Plan, make_plan
 from meetmid.probes.hallucination import Hallucinator
-from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels
+from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels, seen_by
 from meetmid.resize import to_uint8
 from meetmid.result import MatchResult, candidates, made_with
 from meetmid.runtime.cards import ModelCard
@@ -109,7 +109,8 @@ class Matcher:
             else:
                 self.network.check_same_crops(self.gallery_network, f"sharp_between={self.config.sharp_between}")
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
-        self.hallucinator.check(self.config.lr_size)
+        for lr_size in self.config.sizes or (self.config.lr_side,):
+            self.hallucinator.check(lr_size)
         self._detector: Detector
         if detector is None or isinstance(detector, str):
             self._detector = open_detector(self.config.detector or DEFAULT, device=device, threads=threads)
@@ -212,8 +213,8 @@ class Matcher:
         for run in compare.runs(gallery, hints["gallery"], probes, callback):
             clock.mark("gallery")
             scores = compare.score(probes, run, means, scores)
-            dropped += run.gallery.dropped
-            met = run.gallery.emptied() if compare.native else run.gallery
+            met = run.kept
+            dropped = dropped + met.dropped if compare.native else met.dropped
             run.progress(callback).step()
             clock.mark("scores")
             del run
@@ -311,11 +312,11 @@ class Matcher:
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
         """
         hints, compare = hints_of_sides(faces), self.comparison.having(sharp_between=None)
-        layout = compare.layout()
+        layouts = compare.layouts()
         probe = compare.intake.probes(entries(probes, what="probes"), hints["probe"], self._progress)
         side = entries(portraits, what="portraits")
         progress = Progress(self._progress, "gallery", count(side))
-        gallery = compare.intake.portraits(side, hints["gallery"], layout, progress)
+        gallery = compare.intake.portraits(side, hints["gallery"], layouts, progress)
         conditions = {
             "normalize": self.config.normalize, "flip": self.config.flip, "crop": self.config.crop,
             "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
@@ -328,15 +329,19 @@ class Matcher:
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
         work = work_image(crop, self.config.work_size, self.config.degradations.resize)
-        return [(what, to_uint8(picture)) for _, what, _, picture in probe_pictures(work, self.config, self.hallucinator)]
+        config = seen_by(work, self.config)
+        return [(what, to_uint8(picture)) for _, what, _, picture in probe_pictures(work, config, self.hallucinator)]
 
     def show_gallery(self, crop: NDArray[np.uint8]) -> list[tuple[GalleryHypothesis, NDArray[np.uint8]]]:
         """Every hypothesis of a portrait's face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
-        layout = self.comparison.layout()
         work = work_image(crop, self.config.work_size, self.config.degradations.resize)
-        slots = [(scale, slot) for scale, count in enumerate(layout.counts()) for slot in range(count)]
-        made = (gallery_picture(work, layout, *slot) for slot in slots)
-        return [(what, to_uint8(picture)) for what, picture in made]
+        made: dict[GalleryHypothesis, NDArray[np.uint8]] = {}
+        for layout in self.comparison.layouts().each:
+            for scale, used in enumerate(layout.counts()):
+                for slot in range(used):
+                    what, picture = gallery_picture(work, layout, scale, slot)
+                    made.setdefault(what, to_uint8(picture))
+        return list(made.items())
 
     @property
     def comparison(self) -> Comparison:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError
-from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.hypotheses import GalleryLayouts
 from meetmid.gallery.paths import format_path
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import scale_labels
@@ -75,25 +75,25 @@ def make_plan(
     rank_1: str = "",
 ) -> Plan:
     """See :meth:`meetmid.Matcher.plan`; ``stages`` of :func:`meetmid.timing.expected_seconds`."""
-    layout = GalleryLayout.of(config)
+    layouts = GalleryLayouts.of(config)
     flips = 2 if config.flip else 1
     levels = len(config.sigmas) if config.scales else 0
     per_probe = levels * len(config.scales) + config.identity
-    per_portrait = 0 if enrolled else layout.networks_runs()
+    per_portrait = 0 if enrolled else layouts.networks_runs()
     as_they_are = int(config.sharp_between is not None and networks[0] is not networks[1])
     runs = (flips * n_probes * (per_probe + as_they_are), flips * n_gallery * per_portrait)
-    moved = flips * n_gallery * (per_portrait - len(layout.identities)) if config.degraded_by == "probe" else 0
+    moved = flips * n_gallery * (per_portrait - len(layouts.undegraded)) if config.degraded_by == "probe" else 0
     moved -= flips * n_probes * as_they_are
     of_network = (runs[0] + moved, runs[1] - moved)
     own = [network.network.card.gmac for network in networks]
     generated = [generator.card.gmac for generator in hallucinator.networks.values()]
-    compared = n_probes * n_gallery * per_probe * sum(layout.counts())
+    compared = n_probes * n_gallery * per_probe * max(sum(layout.counts()) for layout in layouts.each)
     flops = None
     length = networks[0].length
     if min(own + generated) > 0:
         multiplied = of_network[0] * own[0] + of_network[1] * own[1] + n_probes * levels * sum(generated)
         flops = 2e9 * multiplied + 2.0 * compared * length
-    stored = n_gallery * len(scale_labels(config)) * layout.slots * length * 4
+    stored = n_gallery * len(scale_labels(config)) * layouts.slots * length * 4
     return Plan(
         config.preset, n_probes, n_gallery, n_probes * levels * len(config.scales), *runs, compared, flops, stored, stages,
         rank_1,

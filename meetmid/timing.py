@@ -14,7 +14,7 @@ from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.finding import Hint
-from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.hypotheses import GalleryLayouts
 from meetmid.gallery.store import Gallery
 from meetmid.images import Entry, entries
 from meetmid.intake import count
@@ -64,16 +64,16 @@ class Sample:
 def expected_seconds(compare: Comparison, probes: Sample, gallery: Sample) -> dict[str, float]:
     """Seconds that the pictures will take, by stage: ``"probe"``, ``"gallery"`` and ``"scores"``."""
     found = dict.fromkeys(("probe", "gallery", "scores"), 0.0)
-    layout = GalleryLayout.of(compare.config, _shape(compare.config))
+    layouts = GalleryLayouts.of(compare.config, _shape(compare.config))
     if gallery.entries:
         tried = _fewer_paths(compare)
-        its = GalleryLayout.of(tried.config, layout.lr_shape)
+        its = GalleryLayouts.of(tried.config, layouts.each[0].lr_shape)
 
         def enroll(part: Sequence[Entry]) -> None:
             tried.intake.portraits(part, gallery.faces, its, Progress(None, "gallery", 0))
 
         cost = _per_run(enroll, gallery.entries, lambda pictures: _batched(pictures * its.networks_runs()))
-        found["gallery"] = _batched(gallery.count * layout.networks_runs()) * cost
+        found["gallery"] = _batched(gallery.count * layouts.networks_runs()) * cost
     if probes.entries:
         tried = _with(compare, sigmas=compare.config.sigmas[:BATCH])
 
@@ -86,7 +86,7 @@ def expected_seconds(compare: Comparison, probes: Sample, gallery: Sample) -> di
         else:
             found["probe"] = _batched(probes.count) * _per_run(lift, probes.entries, _batched)
     if probes.count and gallery.count:
-        found["scores"] = _scores(compare, layout, probes.count, gallery.count)
+        found["scores"] = _scores(compare, layouts.block, probes.count, gallery.count)
     return found
 
 
@@ -99,7 +99,7 @@ def _with(compare: Comparison, **changes: object) -> Comparison:
 
 
 def _fewer_paths(compare: Comparison) -> Comparison:
-    paths = GalleryLayout.of(compare.config).paths
+    paths = GalleryLayouts.of(compare.config).each[0].paths
     start = max(0, (len(paths) - MANY) // 2)
     return _with(compare, paths=paths[start : start + MANY]) if len(paths) > MANY else _with(compare)
 
@@ -127,10 +127,10 @@ def _per_run(
     return found
 
 
-def _scores(compare: Comparison, layout: GalleryLayout, n_probes: int, n_gallery: int) -> float:
+def _scores(compare: Comparison, slots: int, n_probes: int, n_gallery: int) -> float:
     """Scoring takes a part for every portrait and a part for every pair: two sizes tell them apart."""
     config, length = compare.config, compare.intake.network.length
-    scales, slots, levels = len(scale_labels(config)), layout.slots, probe_slots(config)
+    scales, levels = len(scale_labels(config)), probe_slots(config)
     portraits = max(1, min(n_gallery, SAMPLE_BYTES // (4 * scales * slots * length)))
     pair = 2.0 * scales**2 * slots * levels * length
     many = max(1, min(n_probes, SAMPLE_BYTES // (4 * scales * levels * length), int(SAMPLE_FLOPS / (pair * portraits))))

@@ -102,6 +102,19 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     assert len(flat) == 21
 
 
+def test_one_enrolment_for_probes_of_several_sizes(folders: Path, generators: list[str], capsys) -> None:
+    options = [*MODEL, *generators, "--preset", "fast", "--scales", "2", "--lr-size", "12,24"]
+    assert main(["enroll", "gallery", "store", *options]) == 0
+    assert main(["match", "probes", "store", "-o", "store.json", *options]) == 1
+    assert main(["match", "probes", "gallery", "-o", "pictures.json", *options]) == 1
+    one, other = (meetmid.MatchResult.load(name) for name in ("store.json", "pictures.json"))
+    assert one.config.lr_size == (12, 24)
+    assert np.array_equal(one.scores, other.scores, equal_nan=True)
+    capsys.readouterr()
+    assert main(["match", "probes", "store", *options[:-1], "24"]) == 2
+    assert "differing: lr_size" in capsys.readouterr().err
+
+
 def test_candidates_may_be_found_by_the_short_way(folders: Path, generators: list[str], capsys, monkeypatch) -> None:
     taken = []
 
@@ -281,6 +294,7 @@ def test_doctor_examines_this_environment(capsys) -> None:
         (["match", "probes", "gallery", *MODEL, "--errors", "raise"], 2, "probe 2.png: probes/2.png: expected a picture"),
         (["match", "probes", "gallery", *MODEL, "--threads", "0"], 2, "threads expects at least 1"),
         (["match", "probes", "gallery", *MODEL, "--seed", "-1"], 2, "seed expects"),
+        (["match", "probes", "gallery", *MODEL, "--lr-size", "24,16"], 2, "at least two in rising order, or None for native"),
         (["match", "probes", "gallery", *MODEL, "--reference", "no.npz"], 2, "no.npz: expected reference means"),
         (["identify", "probes", "gallery", "-k", "0"], 2, "-k expects at least 1, got 0"),
         (["identify", "probes", "gallery", "-o", "x.npz"], 2, "saved as .csv or .json, got '.npz'"),
@@ -317,7 +331,7 @@ def test_wrong_use_is_told_and_coded(folders: Path, generators, command, code, m
         [], ["match"], ["match", "a"], ["fly"], ["models", "burn"],
         ["models", "add", "x.onnx", "--task", "detector"], ["models", "add", "x.onnx", "--scale", "two"],
         ["match", "a", "b", "--preset", "best"], ["match", "a", "b", "--memory-limit", "nan"],
-        ["match", "a", "b", "--memory-limit", "much"],
+        ["match", "a", "b", "--memory-limit", "much"], ["match", "a", "b", "--lr-size", "16,large"],
     ],
 )
 def test_usage_errors_exit_with_two(command: list[str], capsys) -> None:

@@ -84,7 +84,10 @@ def test_no_field_is_left_out(kind: type, wrong: list[tuple[str, object]]) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr_size": "24"}, "lr_size expects an integer of at least 8 px, or None for native, got '24'"),
+        (
+            {"lr_size": "24"},
+            "lr_size expects an integer of at least 8 px, at least two in rising order, or None for native, got '24'",
+        ),
         (
             {"scales": (2.0,)},
             "scales expects distinct integers of at least 1 (1 = a translation; the picture itself is identity=True), got "

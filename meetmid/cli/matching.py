@@ -35,7 +35,7 @@ def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra
     if options.scales is not None:
         extra["scales"] = tuple(options.scales)
     if options.lr_size is not None:
-        extra["lr_size"] = options.lr_size or None
+        extra["lr_size"] = options.lr_size if len(options.lr_size) > 1 else options.lr_size[0] or None
     if options.no_identity:
         extra["identity"] = False
     for name in ("faces", "seed", "errors"):
@@ -64,7 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reduced", action="store_true", help="the matcher's variant in fewer bits, where its card names one")
     parser.add_argument("--hallucinator", help="a family or folder of generators (default: the preset's)")
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
-    parser.add_argument("--lr-size", type=int, help="side of the generator's input; 0 = native (default: the preset's)")
+    parser.add_argument(
+        "--lr-size", type=_sides, metavar="PX[,PX...]",
+        help="side of the generator's input; 0 = native; of several the one nearest to a probe's detail (default: the preset's)",
+    )
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
     parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
     parser.add_argument("--seed", type=int, help="default 0")
@@ -90,6 +93,13 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--memory-limit", type=_gib, default=1.0, metavar="GIB", help="beyond the models (default 1)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected pixels such as 24 or 16,24,48, got {text!r}") from None
 
 
 def _gib(text: str) -> float:

@@ -92,7 +92,7 @@ def _gallery(told: dict[str, Any], arrays: Arrays) -> Gallery:
         raise StoreError("the file is damaged: its parts differ in their number of entries")
     if len(set(made.ids)) < len(made.ids) or not all(isinstance(v, str) for v in (*made.ids, *made.status, *made.sources)):
         raise StoreError("the file is damaged: ids, statuses and sources are texts, and no id is there twice")
-    expected = len(made.layout.counts()), made.layout.slots
+    expected = len(made.layouts.each[0].counts()), made.layouts.slots
     if pool.templates.shape[1:3] != expected or not pool.pattern[2]:
         raise StoreError(
             f"the file is damaged: its configuration makes templates (S, N) = {expected} of a picture, got {pool.pattern[:2]}"

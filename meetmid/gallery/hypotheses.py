@@ -4,7 +4,7 @@ section 3.3; networks.md section 4.4)."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class GalleryHypothesis:
 
 @dataclass(frozen=True)
 class GalleryLayout:
-    """Which hypothesis lies in which slot; ``lr_shape`` (height, width) is the probe's working size.
+    """Which hypothesis lies in which slot of one size; ``lr_shape`` (height, width) is the probe's working size.
 
     The identity scale holds the undegraded portrait at its own size and at every matched size; every other scale holds
     one slot per path and draw, in the order of ``paths``. Without any other scale the degraded portraits follow in the
@@ -44,13 +44,6 @@ class GalleryLayout:
     config: MatchConfig
     lr_shape: tuple[int, int]
     paths: tuple[Path, ...]
-
-    @classmethod
-    def of(cls, config: MatchConfig, lr_shape: tuple[int, int] | None = None) -> GalleryLayout:
-        """The layout of a configuration."""
-        side = config.lr_size or 0
-        paths = select_paths(config.paths)
-        return cls(config, lr_shape or (side, side), paths if config.scales else tuple(path for path in paths if path))
 
     def size(self, scale: int) -> tuple[int, int]:
         """The matched size of a scale label."""
@@ -95,36 +88,84 @@ class GalleryLayout:
         draw, path = divmod(slot, len(self.paths))
         return GalleryHypothesis(self.paths[path], size, draw)
 
+    def degraded_at(self) -> Iterator[tuple[tuple[int, int] | None, tuple[int, int]]]:
+        """The sizes (None = its own) that a degraded portrait is matched to, and for each the scale index and the slot of the
+        first one."""
+        if not self.config.scales:
+            yield None, (0, len(self.identities))
+        for scale, label in enumerate(self.config.scales, int(self.config.identity)):
+            if self.fits(label):
+                yield self.size(label) if self.config.resolution_matching else None, (scale, 0)
+
+
+@dataclass(frozen=True)
+class GalleryLayouts:
+    """The layout of every size that portraits are matched to, each a block of equally many slots; most configurations have one.
+    """
+
+    each: tuple[GalleryLayout, ...]
+
+    @classmethod
+    def of(cls, config: MatchConfig, lr_shape: tuple[int, int] | None = None) -> GalleryLayouts:
+        """Those of a configuration, of native size that of probes of ``lr_shape``."""
+        paths = select_paths(config.paths)
+        paths = paths if config.scales else tuple(path for path in paths if path)
+        if config.sizes:
+            return cls(tuple(GalleryLayout(replace(config, lr_size=side), (side, side), paths) for side in config.sizes))
+        side = config.lr_side or 0
+        return cls((GalleryLayout(config, lr_shape or (side, side), paths),))
+
+    @property
+    def block(self) -> int:
+        """Slots of one size."""
+        return max(layout.slots for layout in self.each)
+
+    @property
+    def slots(self) -> int:
+        """N, the slots of all sizes per scale."""
+        return len(self.each) * self.block
+
+    @property
+    def undegraded(self) -> dict[tuple[int, int] | None, list[tuple[int, int]]]:
+        """The sizes of the undegraded portrait and the slots (scale index, slot) that it fills at each."""
+        made: dict[tuple[int, int] | None, list[tuple[int, int]]] = {}
+        for number, layout in enumerate(self.each):
+            for slot, size in enumerate(layout.identities):
+                made.setdefault(size, []).append((0, number * self.block + slot))
+        return made
+
+    @property
+    def degraded(self) -> dict[tuple[int, int] | None, list[tuple[int, int]]]:
+        """The same of the first degraded portrait, whose fellows lie behind it."""
+        made: dict[tuple[int, int] | None, list[tuple[int, int]]] = {}
+        for number, layout in enumerate(self.each):
+            for size, (scale, slot) in layout.degraded_at():
+                made.setdefault(size, []).append((scale, number * self.block + slot))
+        return made
+
     def networks_runs(self) -> int:
         """Templates computed per portrait."""
-        fitting = sum(self.fits(scale) for scale in self.config.scales)
-        runs = (fitting if self.config.resolution_matching else min(fitting, 1)) if self.config.scales else 1
-        return len(self.identities) + self.degraded * runs
+        return len(self.undegraded) + self.each[0].degraded * len(self.degraded)
 
 
-def gallery_hypotheses(work: NDArray[np.uint8], layout: GalleryLayout, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
     """Yield every picture of a portrait (already at its work size) with its slots, the undegraded ones first, and set
     ``weights`` (S, N) to 1 where a slot is used, or to ``portrait_weight`` where it is undegraded."""
-    config = layout.config
-    for scale, count in enumerate(layout.counts()):
-        weights[scale, :count] = 1.0
-    if config.identity:
-        weights[0, : len(layout.identities)] = config.portrait_weight
-        clean = to_float(work)
-        for slot, size in enumerate(layout.identities):
-            yield Hypothesis(_matched(clean, size, config), ((0, slot),))
-    scales = [(k + config.identity, label) for k, label in enumerate(config.scales) if layout.fits(label)]
-    for draw in range(config.draws_per_node if layout.paths and (scales or not config.scales) else 0):
-        seed = draw_seed(config.seed, draw)
-        for position, picture in walk(work, layout.paths, seed=seed, options=config.degradations):
-            slot = draw * len(layout.paths) + position
-            if not config.scales:
-                yield Hypothesis(picture, ((0, len(layout.identities) + slot),))
-            elif config.resolution_matching:
-                for scale, label in scales:
-                    yield Hypothesis(_matched(picture, layout.size(label), config), ((scale, slot),))
-            else:
-                yield Hypothesis(picture, [(scale, slot) for scale, _ in scales])
+    config, paths = layouts.each[0].config, layouts.each[0].paths
+    for number, layout in enumerate(layouts.each):
+        own = weights[:, number * layouts.block : (number + 1) * layouts.block]
+        for scale, count in enumerate(layout.counts()):
+            own[scale, :count] = 1.0
+        own[0, : len(layout.identities)] *= config.portrait_weight
+    clean = to_float(work)
+    for size, slots in layouts.undegraded.items():
+        yield Hypothesis(_matched(clean, size, config), slots)
+    sizes = layouts.degraded
+    for draw in range(config.draws_per_node if paths and sizes else 0):
+        for position, picture in walk(work, paths, seed=draw_seed(config.seed, draw), options=config.degradations):
+            behind = draw * len(paths) + position
+            for size, slots in sizes.items():
+                yield Hypothesis(_matched(picture, size, config), [(scale, slot + behind) for scale, slot in slots])
 
 
 def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:

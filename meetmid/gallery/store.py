@@ -17,12 +17,12 @@ from meetmid.config import MatchConfig
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery.contents import Contents, read
 from meetmid.gallery.crops import CropStore
-from meetmid.gallery.hypotheses import GalleryLayout
+from meetmid.gallery.hypotheses import GalleryLayouts
 from meetmid.gallery.manifest import COMMITTED, PENDING, Manifest, Share
 from meetmid.gallery.shards import ShardEntries
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.templates.pool import TemplatePool
-from meetmid.templates.stored import Stored
+from meetmid.templates.stored import Stored, cut_of
 
 ATTEMPTS = 20
 """How often a reader begins anew when a writer compacts the gallery under its hands."""
@@ -34,10 +34,9 @@ class Gallery:
 
     ``ids`` and ``status`` one per entry; ``pool`` the uncentred templates, of which ``dropped`` were zero or not finite and
     take no part; ``matcher`` the sha256 of the network and ``config`` the configuration they were made with; ``lr_shape``
-    (height, width) the probe working size they are matched to; ``sources`` digests of the entries' pictures, where they were
-    enrolled into a file; ``stored``, how exactly the file they came from keeps templates; ``share``, which part of a side they
-    are. Biometric templates are sensitive:
-    saved galleries are readable by their owner only.
+    (height, width) the probe working size they are matched to, the first of several; ``sources`` digests of the entries'
+    pictures, where they were enrolled into a file; ``stored``, how exactly the file they came from keeps templates; ``share``,
+    which part of a side they are. Biometric templates are sensitive: saved galleries are readable by their owner only.
     """
 
     ids: tuple[str, ...]
@@ -56,9 +55,16 @@ class Gallery:
         return len(self.ids)
 
     @property
-    def layout(self) -> GalleryLayout:
+    def layouts(self) -> GalleryLayouts:
         """Which hypothesis lies in which slot."""
-        return GalleryLayout.of(self.config, self.lr_shape)
+        return GalleryLayouts.of(self.config, self.lr_shape)
+
+    def matched(self, number: int) -> Gallery:
+        """The same portraits matched to the ``number``-th of their several sizes (``MatchConfig.sizes``) alone."""
+        layouts = self.layouts
+        layout, own = layouts.each[number], slice(number * layouts.block, (number + 1) * layouts.block)
+        pool = TemplatePool(cut_of(self.pool.templates, slice(None), own), self.pool.weights[:, :, own], self.pool.first)
+        return replace(self, config=layout.config, lr_shape=layout.lr_shape, pool=pool)
 
     def entry(self, index: int) -> Gallery:
         """One entry as a gallery of its own, without templates."""

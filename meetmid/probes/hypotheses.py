@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.probes.blur import BlurLevel
 from meetmid.probes.hallucination import Hallucinator, working_levels, working_size
+from meetmid.probes.resolution import Detail
 from meetmid.resize import MAX_ENLARGED, Image, fits, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
@@ -45,9 +46,15 @@ def probe_slots(config: MatchConfig) -> int:
     return max(1, len(config.sigmas)) if config.scales else 1
 
 
+def seen_by(crop: NDArray[np.uint8], config: MatchConfig) -> MatchConfig:
+    """The configuration as this crop has it: of several ``lr_size`` the one nearest to its effective resolution. All below
+    expect one."""
+    return config.at_resolution(Detail.of(crop).resolution) if config.sizes else config
+
+
 def left_out(crop: NDArray[np.uint8], config: MatchConfig) -> list[str]:
     """What a crop has no hypotheses of, and why."""
-    height, width = working_size(crop.shape, config.lr_size)
+    height, width = working_size(crop.shape, config.lr_side)
     return [
         f"no {scale}x hypotheses: {scale}x of {width} x {height} px is more than {MAX_ENLARGED} pixels"
         for scale in config.scales if not fits((height, width), scale)
@@ -71,7 +78,7 @@ def probe_hypotheses(
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
     """What every (scale index, slot) of a crop stands for."""
     names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
-    size = working_size(crop.shape, config.lr_size)
+    size = working_size(crop.shape, config.lr_side)
     wanted = [(k, scale) for k, scale in enumerate(config.scales, int(config.identity)) if fits(size, scale)]
     labels = scale_labels(config)
     for slot, level in enumerate(_levels(crop, config) if wanted else ()):
@@ -104,7 +111,7 @@ def probe_pictures(
     picture."""
     if config.identity and only in (None, 0):
         yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(crop)
-    size, labels = working_size(crop.shape, config.lr_size), scale_labels(config)
+    size, labels = working_size(crop.shape, config.lr_side), scale_labels(config)
     for index, scale in enumerate(config.scales, int(config.identity)):
         if only not in (None, index) or not fits(size, scale):
             continue
@@ -119,5 +126,5 @@ def probe_pictures(
 def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[BlurLevel]:
     options = config.degradations
     return working_levels(
-        crop, config.sigmas, lr_size=config.lr_size, blur_at=config.blur_at, method=options.resize, quantize=options.quantize
+        crop, config.sigmas, lr_size=config.lr_side, blur_at=config.blur_at, method=options.resize, quantize=options.quantize
     )

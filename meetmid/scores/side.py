@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from meetmid.errors import InputError
 from meetmid.scores import kernels
 from meetmid.templates.pool import TemplatePool, allocate
-from meetmid.templates.stored import StoredTemplates, part_of
+from meetmid.templates.stored import StoredTemplates, cut_of, part_of
 
 Templates = NDArray[Any] | StoredTemplates
 BLOCK = 64 * 2**20
@@ -179,8 +179,7 @@ class Side:
         """Only the hypotheses of one scale."""
         means = None if self.means is None else self.means[scale : scale + 1]
         one = slice(scale, scale + 1)
-        templates = self.templates.at_scale(scale) if isinstance(self.templates, StoredTemplates) else self.templates[:, one]
-        return replace(self, templates=templates, weights=self.weights[:, one], means=means)
+        return replace(self, templates=cut_of(self.templates, one, slice(None)), weights=self.weights[:, one], means=means)
 
     def entries(self, start: int, stop: int) -> Side:
         """Only entries start .. stop."""

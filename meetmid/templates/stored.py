@@ -36,10 +36,9 @@ class Shard:
         exact = np.asarray(rows, np.float32)
         return encoded(exact if steps is None else exact * steps[..., None], stored)
 
-    def at_scale(self, scale: int) -> Shard:
-        """One scale of every picture."""
-        one = slice(scale, scale + 1)
-        return Shard(self.rows[:, one], None if self.steps is None else self.steps[:, one])
+    def cut(self, scales: slice, slots: slice) -> Shard:
+        """Some scales and slots of every picture."""
+        return Shard(self.rows[:, scales, slots], None if self.steps is None else self.steps[:, scales, slots])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +109,10 @@ class StoredTemplates:
         rows = np.concatenate([part[0] for part in parts])
         return rows, np.concatenate([steps for _, steps in parts if steps is not None]) if stored == "int8" else None
 
-    def at_scale(self, scale: int) -> StoredTemplates:
-        """One scale of every picture."""
-        return StoredTemplates(tuple(shard.at_scale(scale) for shard in self.shards), self.spans, (1, *self.pattern[1:]))
+    def cut(self, scales: slice, slots: slice) -> StoredTemplates:
+        """Some scales and slots of every picture, none copied."""
+        pattern = len(range(self.pattern[0])[scales]), len(range(self.pattern[1])[slots]), self.pattern[2]
+        return StoredTemplates(tuple(shard.cut(scales, slots) for shard in self.shards), self.spans, pattern)
 
     def take(self, index: NDArray[np.int64]) -> NDArray[np.float32]:
         """(n, D) rows at positions of the stream: picture by picture, scale by scale, hypothesis by hypothesis."""
@@ -160,6 +160,11 @@ def as_stored(templates: Templates) -> StoredTemplates:
 def part_of(templates: Templates, start: int, stop: int) -> Templates:
     """Pictures start .. stop, none copied."""
     return templates.part(start, stop) if isinstance(templates, StoredTemplates) else templates[start:stop]
+
+
+def cut_of(templates: Templates, scales: slice, slots: slice) -> Templates:
+    """Some scales and slots of every picture, none copied."""
+    return templates.cut(scales, slots) if isinstance(templates, StoredTemplates) else templates[:, scales, slots]
 
 
 def encoded(rows: NDArray[np.float32], stored: Stored) -> tuple[NDArray[Any], NDArray[np.float32] | None]:

@@ -28,7 +28,7 @@ def test_round_trip_bit_for_bit(saved):
     assert isinstance(back.pool.templates, np.memmap)
     for name in ("templates", "weights", "first"):
         assert np.array_equal(getattr(back.pool, name), getattr(gallery.pool, name))
-    for name in ("ids", "status", "config", "matcher", "lr_shape", "layout"):
+    for name in ("ids", "status", "config", "matcher", "lr_shape", "layouts"):
         assert getattr(back, name) == getattr(gallery, name)
     assert len(back) == 3
     for k in range(4):

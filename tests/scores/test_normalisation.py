@@ -101,13 +101,13 @@ def test_degraded_portraits_are_seen_by_the_network_of_the_probes(small, face, m
             with pytest.raises(Exception, match="enrolled with matcher"):
                 matcher.match(portraits[:1], near)
             plan = matcher.plan(2, 3)
-        own = len(got.layout.identities)
+        own = len(got.layouts.each[0].identities)
         want = far.pool.templates.copy()
         want[:, 0, :own] = near.pool.templates[:, 0, :own]
         np.testing.assert_allclose(got.pool.templates, want, atol=1e-5)
         assert (got.pool.weights[:, 0, :own] == 3).all()
         assert set(np.unique(got.pool.weights)) <= {0, 1, 3}
-        assert plan.gallery_templates == 3 * got.layout.networks_runs()
+        assert plan.gallery_templates == 3 * got.layouts.networks_runs()
     other = make_matcher(tmp_path / "other", name="other", space="s", alignment="arcface-96x112")
     with pytest.raises(ConfigError, match="aligned alike"):
         small(matcher=cards[0], gallery_matcher=other, degraded_by="probe")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.side import Side
-from meetmid.templates.stored import Shard, StoredTemplates, concatenated, encoded, part_of
+from meetmid.templates.stored import Shard, StoredTemplates, concatenated, cut_of, encoded, part_of
 
 
 @st.composite
@@ -43,9 +43,13 @@ def test_reads_as_one_array(pair, data):
     stop = data.draw(st.integers(start, len(array)))
     assert np.array_equal(np.asarray(part_of(templates, start, stop)), array[start:stop])
     scale = data.draw(st.integers(0, array.shape[1] - 1))
-    one = templates.at_scale(scale)
+    one = templates.cut(slice(scale, scale + 1), slice(None))
     assert np.array_equal(np.asarray(one), array[:, scale : scale + 1])
     assert np.array_equal(one.take(np.arange(len(one) * array.shape[2])), array[:, scale].reshape(-1, array.shape[-1]))
+    first = data.draw(st.integers(0, array.shape[2] - 1))
+    some = cut_of(templates, slice(None), slice(first, first + 2))
+    assert some.pattern == array[:, :, first : first + 2].shape[1:]
+    assert np.array_equal(np.asarray(some), cut_of(array, slice(None), slice(first, first + 2)))
 
 
 @settings(max_examples=30, deadline=None)
