@@ -15,7 +15,8 @@ import numpy as np
 from machine import write_csv
 
 from meetmid.evaluation import ErrorRates, Trials, bootstrap, search, wilson
-from meetmid.evaluation.uncertainty import Statistic, auc, bootstrap_search, eer, fmr_at, hit_rate, tmr_at, tmr_at_fmr
+from meetmid.evaluation.uncertainty import bootstrap_search, hit_rate
+from meetmid.evaluation.weighted import Statistic, auc, eer, fmr_at, tmr_at, tmr_at_fmr
 
 THRESHOLD, TARGET, LENGTH = 0.45, 0.02, 24
 STATISTICS: dict[str, Statistic] = {

@@ -21,8 +21,8 @@ from PIL import Image
 
 from meetmid import Matcher
 from meetmid.evaluation import ErrorRates, plots, search
+from meetmid.evaluation.bands import cmc_band, roc_band
 from meetmid.evaluation.protocols import read_portraits
-from meetmid.evaluation.uncertainty import cmc_band, roc_band
 from meetmid.reporting import save_report
 from meetmid.sheets import save_png
 from meetmid.studies import search_study, simulated

@@ -14,20 +14,9 @@ from meetmid.evaluation.folds import fold_accuracy
 from meetmid.evaluation.identification import Search, search
 from meetmid.evaluation.likelihood import cllr, min_cllr
 from meetmid.evaluation.trials import Trials
-from meetmid.evaluation.uncertainty import (
-    Interval,
-    Statistic,
-    auc,
-    bootstrap,
-    bootstrap_pairs,
-    eer,
-    fmr_at,
-    rate_interval,
-    share_interval,
-    tmr_at,
-    tmr_at_fmr,
-)
+from meetmid.evaluation.uncertainty import Interval, bootstrap, bootstrap_pairs, rate_interval, share_interval
 from meetmid.evaluation.verification import ErrorRates
+from meetmid.evaluation.weighted import Statistic, auc, eer, fmr_at, tmr_at, tmr_at_fmr
 
 RANKS = (1, 5, 20)
 TARGETS = (0.01, 0.001)

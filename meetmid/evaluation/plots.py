@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meetmid.errors import InputError
+from meetmid.evaluation.bands import Band
 from meetmid.evaluation.calibration import Calibration
 from meetmid.evaluation.identification import Search
 from meetmid.evaluation.likelihood import pav
 from meetmid.evaluation.quality import Discard
-from meetmid.evaluation.uncertainty import Band
 from meetmid.evaluation.verification import ErrorRates
 
 if TYPE_CHECKING:

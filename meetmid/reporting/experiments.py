@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from meetmid.errors import InputError
+from meetmid.evaluation.bands import cmc_band, discard_band, open_set_band, roc_band
 from meetmid.evaluation.identification import Search
 from meetmid.evaluation.quality import error_versus_discard
 from meetmid.evaluation.trials import Trials
-from meetmid.evaluation.uncertainty import cmc_band, discard_band, open_set_band, roc_band
 from meetmid.evaluation.verification import ErrorRates
 from meetmid.reporting.matches import NO_PLOTS, portrait, probe, why
 from meetmid.reporting.page import entry, paragraph, row, table

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meetmid.evaluation.trials import Trials
-from meetmid.evaluation.uncertainty import auc, compare
+from meetmid.evaluation.uncertainty import compare
 from meetmid.evaluation.verification import ErrorRates
+from meetmid.evaluation.weighted import auc
 from meetmid.runtime.cards import read_card, write_card
 from meetmid.sheets import contact_sheet
 

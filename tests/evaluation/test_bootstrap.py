@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from meetmid.errors import InputError
-from meetmid.evaluation import ErrorRates, Trials, bootstrap, calibrate, search
+from meetmid.evaluation import ErrorRates, Trials, bootstrap, calibrate, search, weighted
 from meetmid.evaluation import uncertainty as module
 
 NAN = float("nan")
@@ -46,8 +46,8 @@ def test_draws_are_those_of_repeated_scores(seed: int) -> None:
     people = module.draw_people(data, 6, seed)
     assert (people[0] == 1).all()
     statistics = {
-        module.auc: lambda r: r.auc(), module.eer: lambda r: r.eer().value, module.fmr_at(0.5): lambda r: r.fmr(0.5),
-        module.tmr_at(0.5): lambda r: 1 - r.fnmr(0.5), module.tmr_at_fmr(0.2): lambda r: r.tmr_at_fmr(0.2).tmr,
+        weighted.auc: lambda r: r.auc(), weighted.eer: lambda r: r.eer().value, weighted.fmr_at(0.5): lambda r: r.fmr(0.5),
+        weighted.tmr_at(0.5): lambda r: 1 - r.fnmr(0.5), weighted.tmr_at_fmr(0.2): lambda r: r.tmr_at_fmr(0.2).tmr,
     }
     for statistic, slow in statistics.items():
         found = bootstrap(data, statistic, draws=6, seed=seed)
@@ -65,10 +65,10 @@ def test_kinds_of_people_are_drawn_apart() -> None:
 
 
 def test_blocks_of_draws_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap(trials(), module.eer, draws=30)
+    whole = bootstrap(trials(), weighted.eer, draws=30)
     monkeypatch.setattr(module, "CELLS", 400)
-    assert (bootstrap(trials(), module.eer, draws=30).draws == whole.draws).all()
-    assert (bootstrap(trials(), module.eer, draws=30, seed=1).draws != whole.draws).any()
+    assert (bootstrap(trials(), weighted.eer, draws=30).draws == whole.draws).all()
+    assert (bootstrap(trials(), weighted.eer, draws=30, seed=1).draws != whole.draws).any()
 
 
 def test_a_paired_comparison_is_narrower_than_its_parts() -> None:
@@ -76,14 +76,14 @@ def test_a_paired_comparison_is_narrower_than_its_parts() -> None:
     first = trials(3, people=30, step=0.01)
     better = np.where(first.probe_subjects[:, None] == first.gallery_subjects, first.scores + 0.4, first.scores)
     second = Trials(better + rng.normal(0, 0.05, better.shape), first.probe_subjects, first.gallery_subjects, first.names)
-    gain = module.compare(second, first, module.auc, draws=300)
+    gain = module.compare(second, first, weighted.auc, draws=300)
     assert gain.low > 0
-    single = bootstrap(first, module.auc, draws=300)
+    single = bootstrap(first, weighted.auc, draws=300)
     assert gain.high - gain.low < single.high - single.low
-    nothing = module.compare(first, first, module.auc, draws=20)
+    nothing = module.compare(first, first, weighted.auc, draws=20)
     assert (nothing.value, nothing.low, nothing.high) == (0.0, 0.0, 0.0)
     with pytest.raises(InputError, match="same probes and gallery entries"):
-        module.compare(first, trials(3), module.auc)
+        module.compare(first, trials(3), weighted.auc)
 
 
 def test_hit_rates_draw_the_probes_people() -> None:
@@ -110,11 +110,11 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
 
 def test_impossible_requests_are_refused() -> None:
     with pytest.raises(InputError, match="at least one draw, got 0"):
-        bootstrap(trials(), module.auc, draws=0)
+        bootstrap(trials(), weighted.auc, draws=0)
     with pytest.raises(InputError, match="level between 0 and 1, got 95"):
-        bootstrap(trials(), module.auc, draws=2, level=95)
+        bootstrap(trials(), weighted.auc, draws=2, level=95)
     with pytest.raises(InputError, match="expected mated pairs, got none"):
-        bootstrap(Trials.of([[1.0]], ["a"], ["b"]), module.auc)
+        bootstrap(Trials.of([[1.0]], ["a"], ["b"]), weighted.auc)
 
 
 def test_intervals_of_rates_use_log_odds_and_students_quantile() -> None:
@@ -124,14 +124,14 @@ def test_intervals_of_rates_use_log_odds_and_students_quantile() -> None:
     rng = np.random.default_rng(0)
     people = [f"P{k}" for k in range(12)]
     trials = Trials.of(rng.normal(size=(12, 12)) + np.eye(12), people, people)
-    found = bootstrap(trials, module.auc, draws=200)
+    found = bootstrap(trials, weighted.auc, draws=200)
     reach = t.ppf(0.975, 11) * np.sqrt(12 / 11) * logit(found.draws).std(ddof=1)
     assert (found.low, found.high) == pytest.approx(tuple(expit(logit(found.value) + np.array([-reach, reach]))))
 
 
 def test_bands_lie_around_their_curves() -> None:
+    from meetmid.evaluation.bands import calibration_band, discard_band, open_set_band
     from meetmid.evaluation.quality import error_versus_discard
-    from meetmid.evaluation.uncertainty import calibration_band, discard_band, open_set_band
 
     rng = np.random.default_rng(1)
     people = [f"P{k}" for k in range(25)]

@@ -9,7 +9,8 @@ from meetmid.errors import InputError
 from meetmid.evaluation import Trials, fold_accuracy, wilson
 from meetmid.evaluation.measures import pair_measures, quality_measures, search_measures, transferred
 from meetmid.evaluation.published import FUSED_LADDER, TABLES, tables_of
-from meetmid.evaluation.uncertainty import bootstrap_pairs, share_interval, tmr_at
+from meetmid.evaluation.uncertainty import bootstrap_pairs, share_interval
+from meetmid.evaluation.weighted import tmr_at
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from meetmid.evaluation import ErrorRates, Search, Trials, calibrate, cumulative, error_versus_discard, plots, search
-from meetmid.evaluation.uncertainty import cmc_band, roc_band
+from meetmid.evaluation.bands import cmc_band, roc_band
 
 
 @pytest.fixture(scope="module")
