@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
     parser.add_argument(
         "--lr-size", type=_sides, metavar="PX[,PX...]",
-        help="side of the generator's input; 0 = native; of several the one nearest to a probe's detail (default: the preset's)",
+        help="side of the generator's input; 0 = native; of several, the nearest to a probe's detail (default: the preset's)",
     )
     parser.add_argument("--no-identity", action="store_true", help="leave the probe without generator out")
     parser.add_argument("--centering", choices=("reference", "set", "vector", "none"))
