@@ -18,7 +18,6 @@ from meetmid.images import Entry, entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.probes.hallucination import MIN_SIDE, working_size
 from meetmid.probes.hypotheses import scale_labels
-from meetmid.probes.resolution import Detail
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.normalisation import root_mean_squares
@@ -31,8 +30,8 @@ Crops = Sequence[NDArray[np.uint8] | None]
 
 @dataclass(frozen=True)
 class Run:
-    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. ``kept`` is what the
-    gallery can be had from again for any probe."""
+    """An enrolled gallery and the probe entries that meet it (None: all); the ``number``-th of ``total``. From ``kept`` every
+    run's gallery can be had again (:meth:`Comparison.met`)."""
 
     gallery: Gallery
     kept: Gallery
@@ -110,10 +109,12 @@ class Comparison:
         if not self.config.sizes:
             yield Run(gallery, gallery)
             return
-        numbers = [self.config.nearest(float(resolution)) for resolution in probes.sizes[:, 1]]
-        distinct = sorted(set(numbers)) or [0]
+        far = (probes.share < 1) & ~np.isnan(probes.sizes[:, 1])
+        numbers = [self.config.nearest(its) if own else None for its, own in zip(probes.sizes[:, 1], far, strict=True)]
+        distinct = sorted({number for number in numbers if number is not None}) or [0]
         for number, size in enumerate(distinct):
-            own = tuple(entry for entry, its in enumerate(numbers) if its == size)
+            # those that are compared as they are meet the undegraded portraits, which no size changes
+            own = tuple(entry for entry, its in enumerate(numbers) if its == size or (number == 0 and its is None))
             yield Run(gallery.matched(size), gallery, own, number, len(distinct))
 
     def score(
@@ -152,13 +153,12 @@ class Comparison:
         config = replace(self.config, **changes)  # type: ignore[arg-type]
         return replace(self, config=config, intake=replace(self.intake, config=config))
 
-    def met(self, gallery: Gallery, crops: Crops, entry: int) -> tuple[Gallery, int]:
-        """The gallery as a probe entry of ``crops`` met it, and the position of ``entry`` in it: ``gallery`` itself, the part
-        of it that is matched to the entry's size, or, where every probe size has its own, enrolled anew from its crops
-        (``entry`` alone, unless the others matter)."""
+    def met(self, gallery: Gallery, crops: Crops, resolution: float, entry: int) -> tuple[Gallery, int]:
+        """The gallery as a probe entry of ``crops``, whose most detailed one has this effective ``resolution``, met it, and the
+        position of ``entry`` in it: ``gallery`` itself, the part of it that is matched to the entry's size, or, where every
+        probe size has its own, enrolled anew from its crops (``entry`` alone, unless the others matter)."""
         if self.config.sizes:
-            most = max(Detail.of(crop).resolution for crop in crops if crop is not None)
-            return gallery.matched(self.config.nearest(most)), entry
+            return gallery.matched(self.config.nearest(resolution)), entry
         if not self.native:
             return gallery, entry
         if gallery.crops is None:
@@ -182,7 +182,8 @@ class Comparison:
         return parts
 
     def set_means(self, probes: Taken) -> NDArray[np.float32] | None:
-        """The means (S, D) of the probes that are not compared as they are alone, where the centring asks for them."""
+        """The means (S, D) of the probes that are not compared as they are alone, where the centring asks for them; of several
+        sizes over all of them, while the portraits are centred by the mean of the size that is met."""
         if self.config.centering != "set":
             return None
         sharp = int((probes.share == 1).sum())

@@ -42,7 +42,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "sharp_between": Expected("two effective resolutions (low, high) with 1 <= low <= high px, or None for no probe", 1),
     "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
     "work_size": Expected("an integer of at least 8 px, or None for native", 8),
-    "lr_size": Expected("an integer of at least 8 px, at least two in rising order, or None for native", 8),
+    "lr_size": Expected("an integer of at least 8 px, two or more of them in rising order, or None for native", 8),
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
     "draws_per_node": Expected("an integer of at least 1", 1),
     "portrait_weight": Expected("an integer of at least 1", 1),
@@ -109,13 +109,13 @@ class MatchConfig:
     ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
-    ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native; of several, every picture has the one nearest to
-    its effective resolution, :meth:`nearest`), ``blur_at`` the ``"working"`` (after the resize) or ``"native"`` picture.
+    ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native; of several an entry has the one nearest to the
+    effective resolution of its most detailed picture, :meth:`nearest`), ``blur_at`` the ``"working"`` (after the resize) or
+    ``"native"`` picture.
 
     Gallery: ``paths`` (see :func:`meetmid.gallery.paths.select_paths`), ``work_size`` the longest side of a portrait
-    before it is degraded (``None`` = native), ``resolution_matching`` to the probe's enlarged sizes (those of every
-    ``lr_size``, so that one enrolment serves all probes; an entry meets those of its most detailed picture's),
-    ``draws_per_node`` independent random trees.
+    before it is degraded (``None`` = native), ``resolution_matching`` to the probe's enlarged sizes (of several ``lr_size`` to
+    those of each, so that one enrolment serves all probes), ``draws_per_node`` independent random trees.
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
     ``identity_weight`` times and the portrait ``portrait_weight`` times. Without ``scales`` the degraded portraits join it at
@@ -188,8 +188,8 @@ class MatchConfig:
             raise refused(self, _EXPECTED, "lr_size")
         if self.sizes and not (self.scales and self.resolution_matching):
             raise ConfigError(
-                "lr_size of several sizes expects scales and resolution_matching=True, by which portraits are matched to them; "
-                f"got scales={self.scales}, resolution_matching={self.resolution_matching}"
+                f"lr_size={self.lr_size} expects scales and resolution_matching=True, got scales={self.scales} and "
+                f"resolution_matching={self.resolution_matching}: where nothing is enlarged or matched, no size matters"
             )
         if self.sharp_between is not None and self.sharp_between[0] > self.sharp_between[1]:
             raise refused(self, _EXPECTED, "sharp_between")

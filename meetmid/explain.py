@@ -13,7 +13,7 @@ from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.gallery.hypotheses import gallery_picture
 from meetmid.gallery.store import Gallery
-from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture, seen_by
+from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
@@ -56,7 +56,8 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     if gallery is None:
         assert result.source is not None
         gallery = result.source[1]
-    gallery, entry = matcher.comparison.met(gallery, crops, g)
+    resolution = float(result.probe_size[p, 1])
+    gallery, entry = matcher.comparison.met(gallery, crops, resolution, g)
     if gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
     parts = matcher.comparison.sides(crops, gallery, result.probe_means)
@@ -70,9 +71,9 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     scale, slot, picture = best.at_probe(row)
     crop = crops[picture]
     assert crop is not None
-    config = seen_by(crop, result.config)
+    config = result.config.at_resolution(resolution)
     probe, probe_view = probe_picture(crop, config, matcher.hallucinator, scale, slot)
-    names = [{} if c is None else probe_names(c, seen_by(c, result.config)) for c in crops]
+    names = [{} if c is None else probe_names(c, config) for c in crops]
     probe_labels, gallery_labels = [], []
     for part in found:
         rows = [part.at_probe(k) for k in range(len(part.made.slot_probe))]

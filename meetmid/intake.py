@@ -28,8 +28,8 @@ from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.extraction import Extraction, Fitted, TemplateNetwork
 from meetmid.templates.pool import TemplatePool
 
-Make = Callable[[NDArray[np.uint8], NDArray[np.float32], Detail | None], Iterator[Fitted]]
-"""The hypotheses of a crop at the network's size, by a probe's detail; writes the multiplicities into its weights (S, N)."""
+Make = Callable[[NDArray[np.uint8], NDArray[np.float32]], Iterator[Fitted]]
+"""The hypotheses of a portrait's crop at the network's size; writes the multiplicities into its weights (S, N)."""
 
 DECODING = 16
 """Bytes of memory_limit per pixel of a picture that is decoded."""
@@ -47,7 +47,8 @@ READY = 128
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture's crop or why there is none, a probe's ``detail``, and its hypotheses: the ``ready`` ones, the ``rest``."""
+    """A picture's crop or why there is none, and a probe's ``detail`` or a portrait's hypotheses: the ``ready`` ones, the
+    ``rest``."""
 
     found: FoundCrop | InputError
     detail: Detail | None
@@ -111,7 +112,7 @@ class Intake:
 
     def probes(self, side: Sequence[Entry], faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         """The probe side."""
-        return self._take(side, faces, probe_slots(self.config), self._lifted, Progress(callback, "probe", count(side)))
+        return self._take(side, faces, probe_slots(self.config), None, Progress(callback, "probe", count(side)))
 
     def portraits(self, side: Sequence[Entry], faces: Hint | None, layouts: GalleryLayouts, progress: Progress) -> Taken:
         """The gallery side."""
@@ -127,7 +128,7 @@ class Intake:
             for row in range(len(crops)):
                 crop = crops.crop(row)
                 if crop is not None:
-                    self._put(self._degraded(layouts)(crop, pool.weights[row], None), extraction, pool, row)
+                    self._put(self._degraded(layouts)(crop, pool.weights[row]), extraction, pool, row)
                 progress.step()
             return pool, extraction.finish()
 
@@ -142,11 +143,11 @@ class Intake:
         """``pool``, ``plain`` and ``share`` (:class:`Taken`) of one probe entry, from the crops that were cut before."""
         pool, plain = self.pool([len(crops)], probe_slots(self.config)), self.plain([len(crops)])
         details = [None if crop is None else Detail.of(crop) for crop in crops]
+        seen = self._seen(details)
         with Extraction() as extraction:
             for row, (crop, detail) in enumerate(zip(crops, details, strict=True)):
                 if crop is not None:
-                    self._put(self._lifted(crop, pool.weights[row], detail), extraction, pool, row)
-                    self._put_as_it_is(crop, detail, extraction, plain, row)
+                    self._lift(crop, detail, seen, extraction, pool, plain, row)
             extraction.finish()
         return pool, plain, self._shares(pool, plain, details)
 
@@ -155,21 +156,21 @@ class Intake:
         kept = counts if self.config.sharp_between is not None else []
         return TemplatePool.empty(kept, (1, 1, self.network.length), self.memory // 8)
 
-    def _lifted(self, crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
-        if self._share(detail) == 1:
-            return iter(())
-        return map(self.network.fitted, probe_hypotheses(crop, self._seen(detail), self.hallucinator, weights))
-
-    def _put_as_it_is(
-        self, crop: NDArray[np.uint8], detail: Detail | None, extraction: Extraction, plain: TemplatePool, row: int
+    def _lift(
+        self, crop: NDArray[np.uint8], detail: Detail | None, seen: MatchConfig, extraction: Extraction, pool: TemplatePool,
+        plain: TemplatePool, row: int,
     ) -> None:
+        """One picture of a probe, by its own detail and by the configuration of its entry."""
         share = self._share(detail)
+        if share < 1:
+            made = probe_hypotheses(crop, seen, self.hallucinator, pool.weights[row])
+            self._put(map(self.network.fitted, made), extraction, pool, row)
         if share == 1 or (share > 0 and not self._sees_alike):
-            made = probe_hypotheses(crop, self._seen(detail), self.hallucinator, plain.weights[row], only=0)
+            made = probe_hypotheses(crop, seen, self.hallucinator, plain.weights[row], only=0)
             self._put(map(self.gallery_network.fitted, made), extraction, plain, row)
 
     def _degraded(self, layouts: GalleryLayouts) -> Make:
-        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32], detail: Detail | None) -> Iterator[Fitted]:
+        def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
             made = gallery_hypotheses(crop, layouts, weights)
             undegraded = islice(made, len(layouts.undegraded))
             return chain(map(self.gallery_network.fitted, undegraded), map(self.degraded_network.fitted, made))
@@ -181,14 +182,17 @@ class Intake:
         for fitted in made:
             extraction.add(fitted, pool.templates[row], pool.weights[row])
 
-    def _take(self, side: Sequence[Entry], faces: Hint | None, slots: int, make: Make, progress: Progress) -> Taken:
+    def _take(
+        self, side: Sequence[Entry], faces: Hint | None, slots: int, make: Make | None, progress: Progress
+    ) -> Taken:
+        """A side; without ``make`` probes, which are lifted one after the other: a generator needs more memory than any
+        hypothesis."""
         hints = hints_for(faces, side, self.config.faces)
-        counts, is_probe = [len(entry.sources) for entry in side], progress.stage == "probe"
+        counts, is_probe = [len(entry.sources) for entry in side], make is None
         pool, plain = self.pool(counts, slots), self.plain(counts if is_probe else [])
         network = self.network if is_probe else self.gallery_network
         size = network.network.card.contract.size
-        # a generator's pictures wait for its turn: it needs more memory than any hypothesis
-        ready = 0 if is_probe else self.memory // (READY * 12 * max(1, size[0] * size[1]))
+        ready = self.memory // (READY * 12 * max(1, size[0] * size[1]))
         alignment = network.network.card.contract.alignment
 
         def prepare(source: Source, hint: Hint, row: int, share: int) -> Prepared:
@@ -196,9 +200,10 @@ class Intake:
                 found = self._crop(source, hint, alignment, self.memory // share)
             except InputError as error:
                 return Prepared(error, None, [], iter(()))
-            detail = Detail.of(found.picture) if is_probe else None
-            rest = make(found.picture, pool.weights[row], detail)
-            return Prepared(found, detail, list(islice(rest, ready)), rest)
+            if make is None:
+                return Prepared(found, Detail.of(found.picture), [], iter(()))
+            rest = make(found.picture, pool.weights[row])
+            return Prepared(found, None, list(islice(rest, ready)), rest)
 
         pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
         workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
@@ -207,6 +212,7 @@ class Intake:
         sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
+        waiting = list[int]()  # rows of the entry, where all its pictures tell which of several sizes suits it
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
             for row, early in enumerate(prepared):
                 index, source, hint = pictures[row]
@@ -222,11 +228,18 @@ class Intake:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
                     if made.detail is not None:
-                        self._put_as_it_is(made.found.picture, made.detail, extraction, plain, row)
-                        notes[index] += left_out(made.found.picture, self._seen(made.detail))
+                        waiting.append(row)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
                         if not sizes[index, 1] >= made.detail.resolution:
                             sizes[index] = of_picture
+                if waiting and (row + 1 == pool.first[index + 1] or not self.config.sizes):
+                    seen = self._seen([details[its] for its in waiting])
+                    for its in waiting:
+                        crop = crops.crop(its) if its < row or isinstance(made.found, InputError) else made.found.picture
+                        assert crop is not None
+                        self._lift(crop, details[its], seen, extraction, pool, plain, its)
+                        notes[index] += left_out(crop, seen)
+                    waiting.clear()
                 progress.step()
             dropped = extraction.finish()
         share = self._shares(pool, plain, details)
@@ -249,8 +262,9 @@ class Intake:
         """Whether a picture as it is gives both sides' networks the same template."""
         return self.network is self.gallery_network
 
-    def _seen(self, detail: Detail | None) -> MatchConfig:
-        return self.config if detail is None else self.config.at_resolution(detail.resolution)
+    def _seen(self, details: Sequence[Detail | None]) -> MatchConfig:
+        """The configuration as an entry of pictures of these details has it."""
+        return self.config.at_resolution(max((detail.resolution for detail in details if detail is not None), default=0))
 
     def _share(self, detail: Detail | None) -> float:
         return 0.0 if detail is None else self.config.share_as_it_is(detail.resolution)

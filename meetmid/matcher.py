@@ -333,14 +333,16 @@ class Matcher:
         return [(what, to_uint8(picture)) for _, what, _, picture in probe_pictures(work, config, self.hallucinator)]
 
     def show_gallery(self, crop: NDArray[np.uint8]) -> list[tuple[GalleryHypothesis, NDArray[np.uint8]]]:
-        """Every hypothesis of a portrait's face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
+        """Every distinct hypothesis of a portrait's face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3)
+        uint8."""
         work = work_image(crop, self.config.work_size, self.config.degradations.resize)
         made: dict[GalleryHypothesis, NDArray[np.uint8]] = {}
         for layout in self.comparison.layouts().each:
             for scale, used in enumerate(layout.counts()):
                 for slot in range(used):
-                    what, picture = gallery_picture(work, layout, scale, slot)
-                    made.setdefault(what, to_uint8(picture))
+                    if layout.describe(scale, slot) not in made:
+                        what, picture = gallery_picture(work, layout, scale, slot)
+                        made[what] = to_uint8(picture)
         return list(made.items())
 
     @property

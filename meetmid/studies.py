@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
-from meetmid.errors import InputError
+from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.camera import FarCamera
 from meetmid.evaluation.ladder import Centring, Rung, climb, subset_rank1
 from meetmid.evaluation.measures import Measure, pair_measures, quality_measures, search_measures
@@ -20,7 +20,7 @@ from meetmid.evaluation.quality import psnr, ssim
 from meetmid.evaluation.trials import Trials
 from meetmid.gallery.tree import work_image
 from meetmid.matcher import Matcher
-from meetmid.probes.hypotheses import probe_pictures
+from meetmid.probes.hypotheses import probe_pictures, seen_by
 from meetmid.resize import resize, to_uint8
 from meetmid.result import MatchResult
 from meetmid.status import usable
@@ -77,7 +77,9 @@ def search_study(
     matcher: Matcher, protocol: SearchProtocol, *, centrings: Sequence[Centring] = (), draws: int = 500, seed: int = 0
 ) -> SearchStudy:
     """Search every probe of a protocol; with ``centrings`` also the ladder, for which the matcher needs
-    :func:`meetmid.evaluation.ladder.ladder_config`. Raises what :meth:`meetmid.Matcher.match` does."""
+    :func:`meetmid.evaluation.ladder.ladder_config`, of one ``lr_size``. Raises what :meth:`meetmid.Matcher.match` does."""
+    if centrings and matcher.config.sizes:
+        raise ConfigError(f"the ladder expects one lr_size, got {matcher.config.lr_size}")
     gallery = matcher.enroll(*_side(matcher, protocol.gallery), faces=_hints(matcher, protocol.gallery))
     probes = matcher.lift(*_side(matcher, protocol.probes), faces=_hints(matcher, protocol.probes))
     people = protocol.probe_subjects, protocol.gallery_subjects
@@ -235,7 +237,7 @@ def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, f
     made = None
     if config.scales:
         work = work_image(crop, config.work_size, config.degradations.resize)
-        alone = replace(config, sigmas=(0.0,), identity=False, sharp_between=None, score_norm="none")
+        alone = replace(seen_by(work, config), sigmas=(0.0,), identity=False, sharp_between=None, score_norm="none")
         largest = int(np.argmax(config.scales))
         shown = probe_pictures(work, alone, matcher.hallucinator, only=largest)
         made = next((to_uint8(picture) for _, _, _, picture in shown), None)

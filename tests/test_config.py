@@ -86,7 +86,7 @@ def test_no_field_is_left_out(kind: type, wrong: list[tuple[str, object]]) -> No
     [
         (
             {"lr_size": "24"},
-            "lr_size expects an integer of at least 8 px, at least two in rising order, or None for native, got '24'",
+            "lr_size expects an integer of at least 8 px, two or more of them in rising order, or None for native, got '24'",
         ),
         (
             {"scales": (2.0,)},

@@ -46,10 +46,10 @@ def test_the_nearest_size_in_octaves():
 
 @pytest.mark.parametrize("lr_size", [(), (24,), (24, 16), (24, 24), (4, 24), (16, 24.5), (16, None)])
 def test_other_sizes_are_refused(lr_size):
-    with pytest.raises(ConfigError, match=r"lr_size expects .* at least two in rising order, or None for native, got"):
+    with pytest.raises(ConfigError, match=r"lr_size expects .* two or more of them in rising order, or None for native, got"):
         MatchConfig(lr_size=lr_size)
     for changes in ({"scales": ()}, {"resolution_matching": False}):
-        with pytest.raises(ConfigError, match="lr_size of several sizes expects scales and resolution_matching=True"):
+        with pytest.raises(ConfigError, match=r"expects scales and resolution_matching=True, got scales"):
             MatchConfig(lr_size=(16, 24), **changes)
 
 
@@ -88,17 +88,34 @@ def test_the_set_of_portraits_is_centred_at_each_size(small, mixed, portraits):
         assert np.array_equal(got.scores[row : row + 1], want)
 
 
-def test_pictures_of_an_entry_meet_the_portraits_of_the_most_detailed_one(small, mixed, portraits):
-    with small(lr_size=SIZES, fusion=("T_add", "T_add")) as matcher:
-        got = matcher.match([[mixed[0], mixed[4]]], portraits)
-        pools = [matcher.lift(probe).pool for probe in (mixed[0], mixed[4])]
-    with small(lr_size=SIZES[2]) as alone:
-        portrait = alone.enroll(portraits).pool
-    added = [
-        (pool.templates * pool.weights[..., None]).sum(axis=(1, 2), dtype=np.float64) for pool in (*pools, portrait)
-    ]
-    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (added[0] + added[1], added[2])]
-    np.testing.assert_allclose(got.scores, unit[0] @ unit[1].T, atol=1e-5)
+@pytest.mark.parametrize("changes", [{}, {"sharp_between": (10, 60)}, {"portraits": "max"}, {"keep_crops": False}], ids=str)
+def test_the_most_detailed_picture_of_an_entry_decides_for_all(small, mixed, portraits, changes):
+    entries = [[mixed[0], b"broken", mixed[4], b"broken"], [mixed[1], mixed[0]], [b"broken"], []]
+    with small(lr_size=SIZES, **changes) as matcher:
+        got = matcher.match(entries, portraits)
+        if "keep_crops" not in changes:
+            assert got.explain(0, 1).score == got.scores[0, 1]
+    for row, size in ((0, 40), (1, 22)):
+        with small(lr_size=size, **changes) as alone:
+            want = alone.match(entries, portraits)
+        assert np.array_equal(got.scores[row], want.scores[row])
+        assert got.probe_status[row] == want.probe_status[row]
+    assert np.isnan(got.scores[2:]).all()
+    assert got.probe_status[2:] == want.probe_status[2:]
+
+
+def test_only_sizes_that_far_probes_have_are_compared(small, mixed, portraits):
+    with small(lr_size=SIZES, sharp_between=(30, 30)) as matcher:
+        gallery = matcher.enroll(portraits)
+
+        def runs(side):
+            met = matcher.comparison.runs(gallery, None, matcher.lift(side), None)
+            return [(run.gallery.lr_shape[0], run.entries) for run in met]
+
+        assert runs([b"broken", mixed[1], mixed[4], mixed[0]]) == [(12, (0, 2, 3)), (22, (1,))]
+        assert runs([b"broken", mixed[1]]) == [(22, (0, 1))]
+        assert runs([mixed[4], b"broken"]) == [(12, (0, 1))]
+        assert runs([mixed[3], mixed[1]]) == [(22, (0, 1))]
 
 
 @pytest.mark.parametrize("changes", [{}, {"fusion": ("T_add", "T_add"), "sharp_between": (10, 60)}], ids=str)
@@ -132,17 +149,60 @@ def test_galleries_of_several_sizes_are_kept_like_others(small, mixed, portraits
             for stranger in (other, one):
                 with pytest.raises(StoreError, match="differing: lr_size"):
                     stranger.match(mixed, gallery)
+        for gallery, size in ((merged.matched(k), size) for k, size in enumerate(SIZES)):
+            gallery.export(tmp_path / f"{size}.npz")
+            with small(lr_size=size) as alone:
+                own = alone.enroll(portraits)
+                assert np.array_equal(np.asarray(gallery.pool.templates), own.pool.templates)
+                assert (gallery.config, gallery.pattern) == (alone.config, own.pattern)
+                assert len(Gallery.load(tmp_path / f"{size}.npz")) == len(portraits)
+        assert merged.matched(-1).lr_shape == (40, 40)
         for stored in ("float16", "int8"):
             merged.save(tmp_path / stored, stored=stored)
             near = matcher.match(mixed, Gallery.open(tmp_path / stored)).scores
             np.testing.assert_allclose(near, want, atol=0.02)
 
 
-def test_the_short_way_is_not_taken(small, mixed, portraits):
+def test_the_short_way_is_not_taken(small, mixed, portraits, monkeypatch):
+    monkeypatch.setattr("meetmid.identification.WORTH", 0)
+    monkeypatch.setattr("meetmid.matcher.short_way", None)
     with small(lr_size=SIZES, gallery_rule="S_max") as matcher:
         want = matcher.match(mixed, portraits).rank(2)
         assert matcher.identify(mixed, portraits, 2, miss=1e-3) == want
         assert matcher.identify(mixed, matcher.enroll(portraits), 2, miss=1e-3) == want
+
+
+def test_a_writer_appends_and_replaces(small, mixed, portraits, tmp_path):
+    with small(lr_size=SIZES) as matcher:
+        matcher.enroll(portraits[:2], path=tmp_path / "g", ids=["a", "b"])
+        matcher.enroll(portraits[2:4], path=tmp_path / "g", ids=["c", "d"], add="append")
+        matcher.enroll([portraits[4]], path=tmp_path / "g", ids=["b"], add="replace")
+        got = matcher.match(mixed, Gallery.open(tmp_path / "g"))
+        want = matcher.match(mixed, [portraits[k] for k in (0, 2, 3, 4)])
+        assert got.gallery_ids == ("a", "c", "d", "b")
+        assert np.array_equal(got.scores, want.scores, equal_nan=True)
+
+
+def test_a_size_of_fewer_scales_has_fewer_slots(small, portraits, mixed, tmp_path):
+    options = {"scales": (2, 8), "sigmas": (0.0,)}
+    with small(lr_size=(12, 300), **options) as matcher, small(lr_size=300, **options) as alone:
+        gallery = matcher.enroll(portraits)
+        assert gallery.matched(1).pattern == alone.enroll(portraits).pattern
+        assert np.array_equal(matcher.match(mixed[4], gallery).scores, matcher.match(mixed[4], portraits).scores)
+
+
+def test_means_and_z_norm_are_those_of_all_sizes(small, mixed, portraits):
+    rules = {"fusion": ("T_add", "T_add"), "score_norm": "z", "centering": "reference"}
+    probes = [*mixed[:2], *mixed[3:]]
+    with small(lr_size=SIZES, fusion=("T_add", "T_add")) as matcher:
+        means = matcher.learn_means(probes, portraits[:3])
+    with small(lr_size=SIZES, reference=means, **rules) as matcher:
+        got = matcher.match(mixed, portraits)
+    for size in SIZES:
+        with small(lr_size=size, reference=means, **rules) as alone:
+            want = alone.match(mixed, portraits)
+        for row in (k for k in (0, 1, 3, 4) if nearest(resolution(mixed[k])) == size):
+            assert np.array_equal(got.scores[row], want.scores[row])
 
 
 def test_what_is_shown_and_planned(small, mixed, portraits):

@@ -83,6 +83,17 @@ def test_quality_is_that_of_the_largest_scale_without_blur(small, protocol: Sear
     assert 0 < found["SSIM"] < 1
 
 
+def test_each_probe_is_lifted_at_its_own_of_several_sizes(small, protocol: SearchProtocol) -> None:
+    with small(lr_size=(12, 22)) as matcher:
+        low = lowered(protocol.probes, matcher, 12)
+        study = search_study(matcher, SearchProtocol("t", protocol.gallery, low), draws=20)
+        sizes = {next(p.shape[0] for what, p in matcher.show_probe(s.picture) if what.scale == 4) for s in low}
+    assert sizes <= {48, 88}
+    assert {"PSNR", "SSIM"} <= {m.name for m in study.measures}
+    with small(lr_size=(12, 22)) as matcher, pytest.raises(ConfigError, match=r"expects one lr_size, got \(12, 22\)"):
+        search_study(matcher, protocol, centrings=("none",))
+
+
 def test_arrays_are_rgb_even_for_a_matcher_that_takes_bgr(small, protocol: SearchProtocol) -> None:
     with small() as rgb, small(color="bgr") as bgr:
         first, second = (search_study(matcher, protocol, draws=10) for matcher in (rgb, bgr))

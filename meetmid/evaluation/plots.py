@@ -106,7 +106,7 @@ def calibration(
     found: Calibration, mated: ArrayLike, nonmated: ArrayLike, ax: Axes | None = None, *, band: Band | None = None
 ) -> Axes:
     """The calibration's log10 likelihood ratio over the score, beside what these (other) scores say by pooling; ``band`` as
-    :func:`meetmid.evaluation.uncertainty.calibration_band` gives it."""
+    :func:`meetmid.evaluation.bands.calibration_band` gives it."""
     ax = _axes(ax, "Score", "log10 likelihood ratio")
     levels, llr = pav(mated, nonmated)
     finite = np.isfinite(llr)

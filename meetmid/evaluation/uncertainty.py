@@ -43,7 +43,8 @@ class Interval:
 def bootstrap(
     trials: Trials, statistic: Statistic, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The interval of a rate, a statistic of :func:`auc`'s kind; the cost is ``draws`` times the number of pairs."""
+    """The interval of a rate, a statistic of the kind of :func:`meetmid.evaluation.weighted.auc`; the cost is ``draws`` times
+    the number of pairs."""
     values = drawn(trials, statistic, draws, seed)
     return rate_interval(values[0], values[1:], level, _people(trials))
 

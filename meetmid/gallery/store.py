@@ -62,7 +62,8 @@ class Gallery:
     def matched(self, number: int) -> Gallery:
         """The same portraits matched to the ``number``-th of their several sizes (``MatchConfig.sizes``) alone."""
         layouts = self.layouts
-        layout, own = layouts.each[number], slice(number * layouts.block, (number + 1) * layouts.block)
+        layout, start = layouts.each[number], range(len(layouts.each))[number] * layouts.block
+        own = slice(start, start + layout.slots)
         pool = TemplatePool(cut_of(self.pool.templates, slice(None), own), self.pool.weights[:, :, own], self.pool.first)
         return replace(self, config=layout.config, lr_shape=layout.lr_shape, pool=pool)
 

@@ -47,8 +47,7 @@ def probe_slots(config: MatchConfig) -> int:
 
 
 def seen_by(crop: NDArray[np.uint8], config: MatchConfig) -> MatchConfig:
-    """The configuration as this crop has it: of several ``lr_size`` the one nearest to its effective resolution. All below
-    expect one."""
+    """The configuration as a probe of this crop alone has it, for the functions below, which expect one ``lr_size``."""
     return config.at_resolution(Detail.of(crop).resolution) if config.sizes else config
 
 
