@@ -87,9 +87,9 @@ def reduced_model(card: ModelCard, kind: str) -> ModelCard:
     """The same network in fewer bits that its card names for a kind of device (``"cpu"``, ``"cuda"``); raises ModelError where
     it names none."""
     if kind not in card.variants:
-        named = ", ".join(card.variants) or "no device"
+        others = f", only for {', '.join(card.variants)}" if card.variants else ""
         raise ModelError(
-            f"model {card.name!r}: its card names a variant of reduced precision for {named}, not for {kind}: leave reduced out"
+            f"model {card.name!r}: its card names no variant of reduced precision for {kind}{others}: leave reduced out"
         )
     found = read_card(card.variants[kind] / "card.toml")
     if (found.task, found.contract, found.space) != (card.task, card.contract, card.space):
