@@ -125,7 +125,8 @@ class MatchConfig:
     picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by the
     mean of their side. Up to the lower one it is far and meets them all. Between, its score is the mean of both, weighted in
     proportion (:meth:`share_as_it_is`). An entry of several pictures has the largest of their weights, and each takes part as
-    it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so.
+    it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Before that the pixels
+    that a digital zoom repeated are joined (:mod:`meetmid.probes.repeats`), which the status says too.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,

@@ -22,6 +22,7 @@ from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
+from meetmid.probes.repeats import joined
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
 from meetmid.runtime.progress import Progress, ProgressCallback
@@ -197,7 +198,7 @@ class Intake:
 
         def prepare(source: Source, hint: Hint, row: int, share: int) -> Prepared:
             try:
-                found = self._crop(source, hint, alignment, self.memory // share)
+                found = self._crop(source, hint, alignment, self.memory // share, joins=is_probe)
             except InputError as error:
                 return Prepared(error, None, [], iter(()))
             if make is None:
@@ -212,6 +213,7 @@ class Intake:
         sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
+        zoomed: list[list[str]] = [[] for _ in side]
         waiting = list[int]()  # rows of the entry, where all its pictures tell which of several sizes suits it
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
             for row, early in enumerate(prepared):
@@ -227,6 +229,8 @@ class Intake:
                 else:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
+                    if made.found.repeats != (1, 1):
+                        zoomed[index].append("pixels repeated {} x {} times were joined".format(*made.found.repeats))
                     if made.detail is not None:
                         waiting.append(row)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
@@ -251,7 +255,7 @@ class Intake:
                 notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
                 if sharp < len(entry.sources):
                     told = [f"compared by {sharp} of {len(entry.sources)} pictures as they are"]
-            status.append(_status(entry, reasons[index], notes[index] + told, usable))
+            status.append(_status(entry, reasons[index], notes[index] + zoomed[index] + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))
@@ -285,19 +289,22 @@ class Intake:
                 share[entry], pool.weights[low:high] = 1.0, 0.0
         return share
 
-    def _crop(self, source: Source, hint: Hint, alignment: str, memory: int) -> FoundCrop:
-        """The face crop of a picture at its work size; raises InputError where there is none, TooLargeError where ``memory``
-        bytes are too few."""
+    def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, *, joins: bool) -> FoundCrop:
+        """The face crop of a picture at its work size, its repeated pixels joined where that is wanted and probes are compared
+        by their detail; raises InputError where there is none, TooLargeError where ``memory`` bytes are too few."""
         found = find_crop(source, hint, self.config, alignment, self.detector, memory // DECODING)
         if found is None:
             raise InputError("no face found")
-        work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
+        picture, repeats = found.picture, (1, 1)
+        if joins and self.config.sharp_between is not None:
+            picture, repeats = joined(picture)
+        work = work_image(picture, self.config.work_size, self.config.degradations.resize)
         if LIVE * 4 * work.size > memory // 2:
             raise TooLargeError(
                 f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
                 f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
             )
-        return FoundCrop(work, found.native)
+        return FoundCrop(work, found.native, repeats)
 
 
 def count(side: Sequence[Entry]) -> int:

@@ -34,10 +34,12 @@ Hint = Any
 
 @dataclass(frozen=True)
 class FoundCrop:
-    """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels."""
+    """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
+    joined to one."""
 
     picture: NDArray[np.uint8]
     native: float
+    repeats: tuple[int, int] = (1, 1)
 
 
 def find_faces(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.probes.repeats import joined
 from meetmid.resize import Image, resize, to_float
 
 TOLERANCE = 2.0
@@ -28,8 +29,9 @@ class Detail:
     @classmethod
     def of(cls, crop: NDArray[np.uint8]) -> Detail:
         """Of a face crop (H, W, 3) uint8."""
+        crop = _distinct(crop)
         noise = noise_level(crop)
-        return cls(effective_resolution(crop, noise), noise)
+        return cls(_resolution(crop, noise), noise)
 
 
 def noise_level(crop: NDArray[np.uint8]) -> float:
@@ -47,9 +49,13 @@ def noise_level(crop: NDArray[np.uint8]) -> float:
 def effective_resolution(crop: NDArray[np.uint8], noise: float = 0.0) -> int:
     """The smallest side in pixels that the crop can be reduced to and enlarged again with an RMS error of at most 2 grey
     levels, beyond the white ``noise`` that the reduction takes away, in half of its 8 x 8 tiles; never more than its longer
-    side. An up-scaled or blurred picture has a small one, also one whose pixels were repeated (unless they were coded with
-    losses afterwards), and a time stamp, a black bar or the border of a frame do not count: they are not in most tiles."""
-    picture = to_float(_distinct(crop))
+    side. An up-scaled or blurred picture has a small one, also one whose pixels were repeated, unless they were turned or coded
+    heavily afterwards, and a time stamp, a black bar or the border of a frame do not count: they are not in most tiles."""
+    return _resolution(_distinct(crop), noise)
+
+
+def _resolution(crop: NDArray[np.uint8], noise: float) -> int:
+    picture = to_float(crop)
     height, width = picture.shape[:2]
     longer = max(height, width)
     low, high = 1, int(longer)
@@ -64,7 +70,9 @@ def effective_resolution(crop: NDArray[np.uint8], noise: float = 0.0) -> int:
 
 
 def _distinct(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Without the rows and columns that repeat the one before in more than half of their pixels."""
+    """With its repeated pixels joined, and without the rows and columns that repeat the one before in more than half of their
+    pixels."""
+    crop, _ = joined(crop)
     for axis in (0, 1):
         changed = (np.diff(crop.astype(np.int16), axis=axis) != 0).any(axis=2).mean(axis=1 - axis) >= 0.5
         crop = np.compress(np.concatenate([[True], changed]), crop, axis=axis)
