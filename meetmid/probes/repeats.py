@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
+ROWS = 64
+"""Rows that are compared at a time."""
+
 BLOCK = 8
 """Side of a JPEG block, and the longest run that is looked for at a time."""
 
@@ -28,28 +31,35 @@ def joined(crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]]
     """
     whole = [1, 1]
     while True:
-        luma = crop.astype(np.float32) @ LUMA
-        runs = _run(luma), _run(luma.T)
+        runs = [_run(steps) for steps in _steps(crop)]
         if runs[0][0] == runs[1][0] == 1:
             return crop, (whole[0], whole[1])
         for axis, (length, first) in enumerate(runs):
             cuts = np.unique([0, *range(first, crop.shape[axis], length)])
-            sums = np.add.reduceat(crop, cuts, axis=axis, dtype=np.float64)
-            counts = np.diff([*cuts, crop.shape[axis]])
-            crop = np.rint(sums / np.expand_dims(counts, (1 - axis, 2))).astype(np.uint8)
+            means = np.add.reduceat(crop, cuts, axis=axis, dtype=np.float32)
+            means /= np.expand_dims(np.diff([*cuts, crop.shape[axis]]), (1 - axis, 2))
+            crop = np.rint(means, out=means).astype(np.uint8)
             whole[axis] *= length
 
 
-def _run(luma: NDArray[np.float32]) -> tuple[int, int]:
-    """How many rows of (H, W) repeat each other, and where a run begins; (1, 0) where none do. The rows that the picture's own
-    coding grid may set apart are left out for runs that are shorter than its blocks."""
-    if len(luma) < 2 * FEWEST:
-        return 1, 0
-    # roots, so that a few edges of the picture do not outweigh all others
-    steps, at = np.sqrt(np.abs(np.diff(luma, axis=0))).mean(axis=1), np.arange(1, len(luma))
+def _steps(crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What luma changes by from row to row (H - 1,) and from column to column (W - 1,): the mean of the roots, so that a few
+    edges of the picture do not outweigh all others."""
+    rows, columns = list[NDArray[np.float64]](), np.zeros(crop.shape[1] - 1)
+    for top in range(0, len(crop), ROWS):
+        luma = crop[top : top + ROWS + 1].astype(np.float32) @ LUMA
+        rows.append(np.sqrt(np.abs(np.diff(luma, axis=0))).mean(axis=1, dtype=np.float64))
+        columns += np.sqrt(np.abs(np.diff(luma[:ROWS], axis=1))).sum(axis=0, dtype=np.float64)
+    return np.concatenate(rows), columns / len(crop)
+
+
+def _run(steps: NDArray[np.float64]) -> tuple[int, int]:
+    """How many rows repeat each other, by the steps between them, and where a run begins; (1, 0) where none do. The rows that
+    the picture's own coding grid may set apart are left out for runs that are shorter than its blocks."""
+    most = min(BLOCK, (len(steps) + 1) // FEWEST)
+    at, found, least = np.arange(1, len(steps) + 1), (1, 0), np.inf
     grid = int(np.argmax(_means(steps, at % BLOCK, BLOCK)))
-    found, least = (1, 0), np.inf
-    for length in range(2, min(BLOCK, len(luma) // FEWEST) + 1):
+    for length in range(2, most + 1):
         used = at % BLOCK != grid if length < BLOCK else at > 0
         own, total = at[used] % length, float(steps[used].sum())
         between, count = _means(steps[used], own, length), np.bincount(own, minlength=length)
@@ -62,6 +72,6 @@ def _run(luma: NDArray[np.float32]) -> tuple[int, int]:
     return found
 
 
-def _means(values: NDArray[np.float32], groups: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def _means(values: NDArray[np.float64], groups: NDArray[np.int64], count: int) -> NDArray[np.float64]:
     """Of every group, 0 for an empty one."""
     return np.bincount(groups, values, count) / np.maximum(np.bincount(groups, minlength=count), 1)
