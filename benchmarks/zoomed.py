@@ -46,7 +46,7 @@ def main() -> None:
         for times, quality in settings:
             shown = seen if times == 1 else [zoomed(crop, times, quality) for crop in seen]
             found = [(matcher.match(shown, enrolled).scores.argmax(axis=1) == own).sum()]
-            with patch("meetmid.probes.repeats._run", lambda steps: (1, 0)):
+            with patch("meetmid.faces.repeats._run", lambda steps: (1, 0)):
                 found.append((matcher.match(shown, enrolled).scores.argmax(axis=1) == own).sum())
             told = {"repeated": times, "jpeg_quality": quality or "", "n": len(own)}
             rows.append({**told, "joined": int(found[0]), "not_joined": int(found[1])})

@@ -126,7 +126,7 @@ class MatchConfig:
     mean of their side. Up to the lower one it is far and meets them all. Between, its score is the mean of both, weighted in
     proportion (:meth:`share_as_it_is`). An entry of several pictures has the largest of their weights, and each takes part as
     it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Before that the pixels
-    that a digital zoom repeated are joined (:mod:`meetmid.probes.repeats`), which the status says too.
+    that a digital zoom repeated are joined (:mod:`meetmid.faces.repeats`), which the status says too.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,

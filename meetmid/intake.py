@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice, pairwise
 
@@ -22,7 +22,6 @@ from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
-from meetmid.probes.repeats import joined
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
 from meetmid.runtime.progress import Progress, ProgressCallback
@@ -198,7 +197,7 @@ class Intake:
 
         def prepare(source: Source, hint: Hint, row: int, share: int) -> Prepared:
             try:
-                found = self._crop(source, hint, alignment, self.memory // share, joins=is_probe)
+                found = self._crop(source, hint, alignment, self.memory // share, is_probe)
             except InputError as error:
                 return Prepared(error, None, [], iter(()))
             if make is None:
@@ -289,22 +288,20 @@ class Intake:
                 share[entry], pool.weights[low:high] = 1.0, 0.0
         return share
 
-    def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, *, joins: bool) -> FoundCrop:
-        """The face crop of a picture at its work size, its repeated pixels joined where that is wanted and probes are compared
-        by their detail; raises InputError where there is none, TooLargeError where ``memory`` bytes are too few."""
-        found = find_crop(source, hint, self.config, alignment, self.detector, memory // DECODING)
+    def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
+        """The face crop of a picture at its work size, with a probe's repeated pixels joined where probes are compared by their
+        detail; raises InputError where there is none, TooLargeError where ``memory`` bytes are too few."""
+        joins = is_probe and self.config.sharp_between is not None
+        found = find_crop(source, hint, self.config, alignment, self.detector, memory // DECODING, joins=joins)
         if found is None:
             raise InputError("no face found")
-        picture, repeats = found.picture, (1, 1)
-        if joins and self.config.sharp_between is not None:
-            picture, repeats = joined(picture)
-        work = work_image(picture, self.config.work_size, self.config.degradations.resize)
+        work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
         if LIVE * 4 * work.size > memory // 2:
             raise TooLargeError(
                 f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
                 f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
             )
-        return FoundCrop(work, found.native, repeats)
+        return replace(found, picture=work)
 
 
 def count(side: Sequence[Entry]) -> int:

@@ -16,6 +16,7 @@ from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
+from meetmid.faces.repeats import Joined, joined, joined_around
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
 CROP_SIDE = 192
@@ -55,24 +56,27 @@ def find_faces(
 
 
 def find_crop(
-    source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS
+    source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS, *,
+    joins: bool = False,
 ) -> FoundCrop | None:
-    """Decode a picture of at most ``most`` pixels and cut its face; None where a detector finds none. Raises InputError for
-    a bad picture or hint."""
+    """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
+    other; None where a detector finds none. Raises InputError for a bad picture or hint."""
     image = load(source, color=config.color, most=most)
     height, width = image.shape[:2]
     if isinstance(hint, str):
         if hint not in FACE_MODES:
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
-            return FoundCrop(image, float(np.sqrt(height * width)))
+            whole = joined(image) if joins else Joined(image)
+            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
         found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
     else:
         found = given_faces(hint)
     if not found:
         return None
     face = most_prominent(found, (height, width))
-    return FoundCrop(cut(image, face, how=config.crop, template=TEMPLATES[alignment]), face.size)
+    shown, its = joined_around(image, face) if joins else (Joined(image), face)
+    return FoundCrop(cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment]), face.size, shown.repeats)
 
 
 def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:

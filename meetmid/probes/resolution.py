@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.probes.repeats import joined
+from meetmid.faces.repeats import joined
 from meetmid.resize import Image, resize, to_float
 
 TOLERANCE = 2.0
@@ -72,7 +72,7 @@ def _resolution(crop: NDArray[np.uint8], noise: float) -> int:
 def _distinct(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """With its repeated pixels joined, and without the rows and columns that repeat the one before in more than half of their
     pixels."""
-    crop, _ = joined(crop)
+    crop = joined(crop).picture
     for axis in (0, 1):
         changed = (np.diff(crop.astype(np.int16), axis=axis) != 0).any(axis=2).mean(axis=1 - axis) >= 0.5
         crop = np.compress(np.concatenate([[True], changed]), crop, axis=axis)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meetmid.probes.repeats import joined
+from meetmid.faces.repeats import joined
 from meetmid.probes.resolution import Detail
 from meetmid.resize import resize, to_float, to_uint8
 
@@ -25,18 +25,18 @@ def zoomed(picture, rows, columns):
 @given(st.integers(0, 999), st.integers(16, 40), st.integers(1, 9), st.integers(1, 9))
 def test_joining_takes_a_zoom_back(seed, side, rows, columns):
     picture = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
-    got, runs = joined(zoomed(picture, rows, columns))
-    assert runs == (rows, columns)
-    assert np.array_equal(got, picture)
+    found = joined(zoomed(picture, rows, columns))
+    assert found.repeats == (rows, columns)
+    assert np.array_equal(found.picture, picture)
 
 
 def test_runs_longer_than_a_block_and_cut_ones_are_joined():
     picture = np.random.default_rng(1).integers(0, 256, (24, 24, 3), np.uint8)
-    got, runs = joined(zoomed(picture, 16, 12))
-    assert runs == (16, 12)
-    assert np.array_equal(got, picture)
+    found = joined(zoomed(picture, 16, 12))
+    assert found.repeats == (16, 12)
+    assert np.array_equal(found.picture, picture)
     cut = zoomed(picture, 4, 4)[3:-2, 1:]
-    assert np.array_equal(joined(cut)[0], picture)
+    assert np.array_equal(joined(cut).picture, picture)
 
 
 @pytest.mark.parametrize("true", [16, 24, 48])
@@ -46,9 +46,9 @@ def test_a_coded_zoom_holds_what_the_picture_held(face, true, times, shift):
     far = np.clip(resize(to_float(face(1, 96)), (true, true)) * 255 + texture, 0, 255).astype(np.uint8)
     for quality in (95, 80) if times > 2 else (95,):
         large = coded(np.pad(zoomed(far, times, times), ((shift, 0), (shift, 0), (0, 0)), "edge"), quality)
-        got, runs = joined(large)
-        assert runs == (times, times)
-        assert true <= got.shape[0] <= true + 2  # what was added at the edges is there too
+        found = joined(large)
+        assert found.repeats == (times, times)
+        assert true <= found.picture.shape[0] <= true + 2  # what was added at the edges is there too
         assert Detail.of(large).resolution <= true + 2
 
 
@@ -59,15 +59,15 @@ def test_coding_alone_and_smooth_enlargement_repeat_nothing(face, quality):
             far = to_uint8(resize(to_float(face(seed, 96)), (true, true)))
             for large in (far, *(cv2.resize(far, (n, n), interpolation=cv2.INTER_CUBIC) for n in (2 * true, 3 * true, 100))):
                 plain = coded(large, quality)
-                got, runs = joined(plain)
-                assert runs == (1, 1)
-                assert got is plain
+                found = joined(plain)
+                assert found.repeats == (1, 1)
+                assert found.picture is plain
 
 
 def test_flat_and_tiny_pictures_are_left():
     for picture in (np.full((64, 64, 3), 9, np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((64, 3, 3), np.uint8)):
-        assert joined(picture)[1] == (1, 1)
-        assert joined(picture)[0] is picture
+        assert joined(picture).repeats == (1, 1)
+        assert joined(picture).picture is picture
 
 
 @pytest.mark.parametrize("coding", [None, 85])
@@ -77,7 +77,7 @@ def test_a_zoomed_probe_is_lifted_as_what_it_was(small, face, portraits, coding)
     large = large if coding is None else [coded(picture, coding) for picture in large]
     with small(sharp_between=(16, 50)) as matcher:
         got = matcher.match([large[0], far[1]], portraits)
-        want = matcher.match([joined(large[0])[0], far[1]], portraits)
+        want = matcher.match([joined(large[0]).picture, far[1]], portraits)
         assert np.array_equal(got.scores, want.scores)
         assert got.probe_status == ("ok: pixels repeated 4 x 4 times were joined", "ok")
         assert got.probe_size[0, 0] == 80  # as it came
@@ -96,3 +96,22 @@ def test_portraits_are_left_as_they_are(small, face):
         gallery = matcher.enroll([portrait])
         assert gallery.status == ("ok",)
         assert gallery.crops.crop(0).shape == matcher.enroll([face(1, 48)]).crops.crop(0).shape
+
+
+@pytest.mark.parametrize("crop", ["box", "square", "arcface5"])
+@pytest.mark.parametrize("cut", [0, 2])
+def test_a_face_in_a_zoomed_frame_is_cut_from_joined_pixels(small, face, portraits, crop, cut):
+    """The same crop as from the frame before the zoom, by boxes and points in the frame's own pixels."""
+    frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    frame[30:54, 40:64] = face(1, 24)
+    points = np.array([[47.0, 38], [57, 38.5], [52, 43], [48, 48], [56, 47.5]])
+    large = zoomed(frame, 4, 4)[cut:, cut:]
+    before = points if crop == "arcface5" else np.array([40.0, 30, 24, 24])
+    after = 4 * points + 1.5 - cut if crop == "arcface5" else 4 * before - [cut, cut, 0, 0]
+    with small(sharp_between=(16, 50), crop=crop) as matcher:
+        want = matcher.match(frame, portraits, faces={"probe": [before[None]], "gallery": "crop"})
+        got = matcher.match(large, portraits, faces={"probe": [after[None]], "gallery": "crop"})
+        assert got.probe_status == ("ok: pixels repeated 4 x 4 times were joined",)
+        np.testing.assert_allclose(got.probe_crops.crop(0).astype(int), want.probe_crops.crop(0), atol=1)
+        np.testing.assert_allclose(got.scores, want.scores, atol=2e-2)
+        assert got.probe_size[0, 0] == pytest.approx(4 * want.probe_size[0, 0])

@@ -5,8 +5,12 @@ Their edges look like detail, to networks too: what repeats each other is one pi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+
+from meetmid.faces.crops import Face
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -25,21 +29,58 @@ resemble, the latter. Of 9,324 far probes without repeated pixels none has runs 
 to 6 times and then coded as JPEG at quality 80 nearly all."""
 
 
-def joined(crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """A crop (H, W, 3) uint8 with the mean of every run of repeated rows and columns in place of it, and how many rows and how
-    many columns made one. The crop itself where none repeat each other, or where it was turned, resized or heavily coded since.
-    """
-    whole = [1, 1]
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """A ``picture`` (H, W, 3) uint8 whose pixels do not repeat each other; ``repeats``, how many rows and how many columns of
+    another made one, and ``first``, where in it the second row and the second column of this one have their middle."""
+
+    picture: NDArray[np.uint8]
+    repeats: tuple[int, int] = (1, 1)
+    first: tuple[float, float] = (1.0, 1.0)
+
+    def face(self, face: Face, left: int, top: int) -> Face:
+        """A face in the other picture, which begins ``left`` and ``top`` in its coordinates, in those of this one."""
+        (high, wide), (row, column) = self.repeats, self.first
+
+        def moved(x: float, y: float) -> tuple[float, float]:
+            return 1 + (x - left - column) / wide, 1 + (y - top - row) / high
+
+        x, y, w, h = face.box
+        corner = moved(x - 0.5, y - 0.5)  # of its first pixel
+        points = None if face.points is None else tuple(moved(*point) for point in face.points)
+        return Face((corner[0] + 0.5, corner[1] + 0.5, w / wide, h / high), points, face.score)
+
+
+def joined(picture: NDArray[np.uint8]) -> Joined:
+    """A picture (H, W, 3) uint8 with the mean of every run of repeated rows and columns in place of it; itself where none
+    repeat each other, or where it was turned, resized or heavily coded since."""
+    repeats, middles = [1, 1], [np.arange(n, dtype=np.float64) for n in picture.shape[:2]]
     while True:
-        runs = [_run(steps) for steps in _steps(crop)]
+        runs = [_run(steps) for steps in _steps(picture)]
         if runs[0][0] == runs[1][0] == 1:
-            return crop, (whole[0], whole[1])
-        for axis, (length, first) in enumerate(runs):
-            cuts = np.unique([0, *range(first, crop.shape[axis], length)])
-            means = np.add.reduceat(crop, cuts, axis=axis, dtype=np.float32)
-            means /= np.expand_dims(np.diff([*cuts, crop.shape[axis]]), (1 - axis, 2))
-            crop = np.rint(means, out=means).astype(np.uint8)
-            whole[axis] *= length
+            first = tuple(float(its[1]) if len(its) > 1 else 1.0 for its in middles)
+            return Joined(picture, (repeats[0], repeats[1]), (first[0], first[1]))
+        for axis, (length, begin) in enumerate(runs):
+            cuts = np.unique([0, *range(begin, picture.shape[axis], length)])
+            counts = np.diff([*cuts, picture.shape[axis]])
+            means = np.add.reduceat(picture, cuts, axis=axis, dtype=np.float32)
+            means /= np.expand_dims(counts, (1 - axis, 2))
+            picture = np.rint(means, out=means).astype(np.uint8)
+            middles[axis] = np.add.reduceat(middles[axis], cuts) / counts
+            repeats[axis] *= length
+
+
+def joined_around(image: NDArray[np.uint8], face: Face) -> tuple[Joined, Face]:
+    """The surroundings of a face, twice its box, with their repeated pixels joined, and the face in them; the whole image as it
+    is where none repeat each other."""
+    (x, y, w, h), (height, width) = face.box, image.shape[:2]
+    left, right = (int(np.clip(at, 0, width)) for at in (np.floor(x - w / 2), np.ceil(x + 1.5 * w)))
+    top, bottom = (int(np.clip(at, 0, height)) for at in (np.floor(y - h / 2), np.ceil(y + 1.5 * h)))
+    if left < right and top < bottom:
+        found = joined(image[top:bottom, left:right])
+        if found.repeats != (1, 1):
+            return found, found.face(face, left, top)
+    return Joined(image), face
 
 
 def _steps(crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
