@@ -13,11 +13,11 @@ The loss is 5 (1 - cosine to the goal) plus the cross-entropy of the goal among 
 20 (A. van den Oord et al., "Representation learning with contrastive predictive coding", 2018, eq. 4); goals that the teacher
 finds as alike as one person's are no contrast. Morphs of two faces, their goals the teacher's of the morph, widen the data.
 
-The probe network is trained in two stages (:class:`Stage`): the second goes on with other morphs and closer to the sizes
-that it is for, since the gallery network helps with larger faces. After each its last layer is fitted to the published gallery
-network (:mod:`meetmid.models.recipes.settling`) on views of the first stage's sizes, so the gallery network is trained first.
-``--begin FILE`` begins the second stage with an exported network, as the one that ships was (its card has the file's SHA-256;
-its rate fell to 0); ``--published`` takes the published weights instead of training.
+The probe network is trained in three stages (:class:`Stage`): each goes on with other morphs, and closer to the sizes that it
+is for, since the gallery network helps with larger faces. After each its last layer is fitted to the published gallery network
+(:mod:`meetmid.models.recipes.settling`) on views of the first stage's sizes, so the gallery network is trained first. ``--begin
+FILE`` begins the last stage with what was exported after those before, as the one that ships was (its card has that file's
+SHA-256); ``--published`` takes the published weights instead of training.
 
 With ``--student`` nothing is published: an assistant beside that probe network, whose weights rest, learns what its templates
 lack (RIM's student and assistant), and the checkpoint is there to be measured.
@@ -31,7 +31,7 @@ import os
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,8 @@ SEED, SHARPNESS, ALIKE = 7, 20.0, 0.5
 @dataclass(frozen=True)
 class Stage:
     """What a stage of training draws: its ``seed`` and that of its morphs, the share of ``morphs``, the heights of the probe
-    network's pictures in captured pixels, spread evenly in octaves, and the share of those that stay ``sharp``."""
+    network's pictures in captured pixels, spread evenly in octaves, and the share of those that stay ``sharp``; and for how
+    many ``steps`` at which ``rate``."""
 
     seed: int
     of_morphs: int
@@ -72,9 +73,15 @@ class Stage:
     smallest: float
     largest: float
     sharp: float
+    steps: int
+    rate: float
 
 
-FIRST, SECOND = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1), Stage(9, 12, 0.65, 10.0, 34.0, 0.05)
+FIRST = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1, 7_500, 1e-4)
+FURTHER = {
+    "second": Stage(9, 12, 0.65, 10.0, 34.0, 0.05, 9_000, 1.5e-4), "third": Stage(10, 13, 0.65, 12.0, 34.0, 0.05, 14_000, 2e-4),
+}
+"""The probe network's other stages. In the second, as the network that ships had it, the rate fell to 0, not to 1 %."""
 
 
 def frame() -> NDArray[np.float64]:
@@ -206,18 +213,17 @@ def settle(model: SlimFace, normalisation: Normalisation, data: Path, work: Path
 
 
 def train(
-    data: Path, work: Path, role: str, steps: int, batch: int, rate: float, threads: int, student: Path | None = None,
+    data: Path, work: Path, role: str, stage: Stage, batch: int, threads: int, student: Path | None = None,
     begin: SlimFace | None = None, begun_with: str = "",
 ) -> tuple[nn.Module, Normalisation]:
-    """Train (or go on training) one network of the pair, its second stage where it is to ``begin`` with one (that of a file
-    whose hash is ``begun_with``), or an assistant of the ``student`` whose checkpoint is given; what is trained, its checkpoint
-    and its log lie in ``work``."""
-    stage = FIRST if begin is None else SECOND
+    """Train (or go on training) one network of the pair in a stage, which is to ``begin`` with another network than the
+    published one where given (that of a file whose hash is ``begun_with``), or an assistant of the ``student`` whose checkpoint
+    is given; what is trained, its checkpoint and its log lie in ``work``."""
     torch.manual_seed(stage.seed)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     name = role if student is None else "assisted"
-    folder = work / f"slimface_{name}{'' if begin is None else f'_second{begun_with[:8]}'}"
+    folder = work / "_".join(["slimface", name, *([] if begin is None else [f"seed{stage.seed}", begun_with[:8] or "own"])])
     log = logger(folder)
     made = build(data, work, threads), build_morphs(data, work, threads, stage.of_morphs)
     sources = [(canvases, goals(targets)) for canvases, targets in made]
@@ -234,13 +240,13 @@ def train(
     model = model.to(memory_format=torch.channels_last)
     pupil = quickened(copy.deepcopy(model))
     learned = [parameter for parameter in pupil.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learned, rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(learned, stage.rate, weight_decay=1e-4)
     first = load_checkpoint(folder / "checkpoint.pt", pupil, optimiser)
     started, running = time.monotonic(), np.zeros(2)
-    for step in range(first, steps):
+    for step in range(first, stage.steps):
         pictures, goal, own = batch_of(sources, batch, (stage.seed, step), role, stage)
         for group in optimiser.param_groups:
-            group["lr"] = cosine_rate(step, steps, rate)
+            group["lr"] = cosine_rate(step, stage.steps, stage.rate)
         with torch.autocast("cpu", torch.bfloat16):
             templates = pupil(shown(pictures))
         unit = functional.normalize(templates.float(), dim=1)
@@ -250,7 +256,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(learned, 5.0)
         optimiser.step()
         running += cosine.item(), entropy.item()
-        if (step + 1) % 50 == 0 or step + 1 == steps:
+        if (step + 1) % 50 == 0 or step + 1 == stage.steps:
             told = step + 1, *(running / (step % 50 + 1)), time.monotonic() - started
             log.info("step %d cosine %.4f entropy %.3f (%.0f s)", *told)
             running[:] = 0
@@ -259,7 +265,13 @@ def train(
     return model, (mean, std)
 
 
-def main(role: str, steps: int) -> None:
+def told(network: Path, folder: Path) -> dict[str, Any]:
+    """What the card in a folder says about the training of an exported network; nothing about one that it is not about."""
+    card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
+    return dict(card["training"]) if card["sha256"] == file_sha256(network) else {}
+
+
+def main(role: str, steps: int = FIRST.steps) -> None:
     """Command line of the recipe of one role."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -269,39 +281,42 @@ def main(role: str, steps: int) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--rate", type=float, default=FIRST.rate)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--further", type=int, default=9000, help="steps of the probe network's second stage")
-    parser.add_argument("--further-rate", type=float, default=1.5e-4)
+    parser.add_argument("--further", type=int, help="steps of each further stage of the probe network (default: its own)")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument("--student", type=Path, help="a probe network's checkpoint, to train an assistant beside it")
-    instead.add_argument("--begin", type=Path, help="an exported probe network, to begin the second stage with")
+    instead.add_argument("--begin", type=Path, help="an exported probe network, to begin the last stage with")
     instead.add_argument("--published", action="store_true", help="take the published weights instead of training")
     args = parser.parse_args()
     if role != "probe" and (args.begin or args.student):
         parser.error("--begin and --student are for the probe network")
     args.work.mkdir(parents=True, exist_ok=True)
     folder = ROOT / "models" / f"slimface_{role}"
-    facts: dict[str, Any] = {"steps": args.steps, "batch": args.batch, "seed": SEED}
-    if args.published or args.begin:
+    begin = args.begin or (folder / "model.onnx" if args.published else None)
+    if begin is not None:
         start, normalisation = published(args.data / "weights" / TEACHER)
-        model: nn.Module = restored(start, args.begin or folder / "model.onnx")
+        model: nn.Module = restored(start, begin)
+        facts = told(begin, folder)
     else:
-        model, normalisation = train(args.data, args.work, role, args.steps, args.batch, args.rate, args.threads, args.student)
+        first = replace(FIRST, steps=args.steps, rate=args.rate)
+        model, normalisation = train(args.data, args.work, role, first, args.batch, args.threads, args.student)
+        facts = {"steps": args.steps, "batch": args.batch, "seed": SEED, "data": SEEN_FACES}
     if not isinstance(model, SlimFace):
         return
-    if args.published:
-        facts = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))["training"]
-    elif role == "probe":
-        sha256 = file_sha256(args.begin) if args.begin else ""
-        if not args.begin:
-            settle(model, normalisation, args.data, args.work, args.threads)
-        further = args.work, role, args.further, args.batch, args.further_rate, args.threads
-        model, _ = train(args.data, *further, begin=model, begun_with=sha256)
-        assert isinstance(model, SlimFace)
-        facts |= {"second_stage_steps": args.further, "second_stage_rate": args.further_rate, "second_stage_seed": SECOND.seed,
-                  "last_layer_steps": STEPS, "data": f"{SEEN_FACES}; in the second stage 40,000 morphs of other pairs"}
-        facts |= {"second_stage_began_with": sha256} if sha256 else {}
+    if role == "probe" and not args.published:
+        sha256 = file_sha256(begin) if begin else ""
+        for name, stage in list(FURTHER.items())[-1 if begin else 0 :]:
+            if not begin:
+                settle(model, normalisation, args.data, args.work, args.threads)
+            own = stage if args.further is None else replace(stage, steps=args.further)
+            trained, _ = train(args.data, args.work, role, own, args.batch, args.threads, None, model, sha256)
+            assert isinstance(trained, SlimFace)
+            model = trained
+            facts |= {f"{name}_stage_steps": own.steps, f"{name}_stage_rate": own.rate, f"{name}_stage_seed": own.seed}
+            facts |= {f"{name}_stage_began_with": sha256} if begin else {}
+            facts["data"] = f"{facts.get('data', SEEN_FACES)}; in the {name} stage 40,000 morphs of other pairs"
+        facts["last_layer_steps"] = STEPS
     if role == "probe":
         settle(model, normalisation, args.data, args.work, args.threads)
     publish(model, role, normalisation, args.data, facts)

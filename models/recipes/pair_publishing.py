@@ -28,7 +28,7 @@ LICENSE = (
 SEEN_FACES = (
     "UTKFace (11,500 chips), 4,069 LFW people with one picture each and 40,000 morphs of two of these faces; no identity labels"
 )
-SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z", "sharp_between": [10.0, 45.0]}
+SEEN = {"scales": [], "degraded_by": "probe", "score_norm": "z", "sharp_between": [8.0, 40.0]}
 PATHS = [
     ["disk", "disk"], ["shear", "disk"], ["persp", "gauss_noise"], ["speckle", "persp"], ["persp", "persp"], ["pshuf", "pshuf"],
     ["bright", "disk"], ["disk", "pshuf"],

@@ -3,4 +3,4 @@
 from meetmid.models.recipes.pair import main
 
 if __name__ == "__main__":
-    main("probe", steps=7500)
+    main("probe")

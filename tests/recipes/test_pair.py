@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -137,13 +138,65 @@ def test_stages_draw_the_sizes_that_they_say(face, monkeypatch) -> None:
     monkeypatch.setattr(pair, "caught", lambda crop, size, rng: heights.append(size[0]) or crop[: size[0], : size[1]])
     canvases = np.stack([face(k, 128) for k in range(4)])
     sources = [(canvases, torch.eye(4, 6)), (canvases, -torch.eye(4, 6))]
-    for stage in (pair.FIRST, pair.SECOND):
+    for stage in (pair.FIRST, *pair.FURTHER.values()):
         heights.clear()
         own = pair.batch_of(sources, 300, (1,), "probe", stage)[2]
         assert stage.smallest - 0.5 <= min(heights) < stage.smallest + 2
         assert stage.largest - 3 < max(heights) <= stage.largest + 0.5
         assert len(heights) / 300 == pytest.approx(1 - stage.sharp, abs=0.06)
         assert float((own < 0).float().mean()) == pytest.approx(stage.morphs, abs=0.1)
+
+
+def test_stages_follow_each_other_and_the_card_tells_of_them(tmp_path, monkeypatch) -> None:
+    """The order of the stages and what is told of them; nothing is trained."""
+    calls: list[tuple[object, ...]] = []
+    facts: dict[str, object] = {}
+    network = SlimFace()
+    folder = tmp_path / "models" / "slimface_probe"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"second")
+    sha256 = hashlib.sha256(b"second").hexdigest()
+    training = 'steps = 7500\ndata = "faces"\nsecond_stage_steps = 3'
+    (folder / "card.toml").write_text(f'sha256 = "{sha256}"\n[training]\n{training}\n')
+
+    def trained(data, work, role, stage, batch, threads, student, begin=None, begun_with=""):
+        calls.append((stage.seed, stage.steps, begin is not None, begun_with))
+        return network, ([0.0], [1.0])
+
+    monkeypatch.setattr(pair, "ROOT", tmp_path)
+    monkeypatch.setattr(pair, "train", trained)
+    monkeypatch.setattr(pair, "settle", lambda *_: calls.append(("settled",)))
+    monkeypatch.setattr(pair, "published", lambda _: (network, ([0.0], [1.0])))
+    monkeypatch.setattr(pair, "restored", lambda start, path: start)
+    monkeypatch.setattr(pair, "publish", lambda model, role, norm, data, told: facts.update(told))
+    monkeypatch.setattr(pair, "add_means", lambda _: None)
+
+    def run(*options: str) -> None:
+        calls.clear()
+        facts.clear()
+        monkeypatch.setattr("sys.argv", ["train.py", "--work", str(tmp_path / "work"), *options])
+        pair.main("probe")
+
+    second, third = pair.FURTHER["second"], pair.FURTHER["third"]
+    run()
+    assert calls == [
+        (7, 7500, False, ""), ("settled",), (second.seed, second.steps, True, ""), ("settled",),
+        (third.seed, third.steps, True, ""), ("settled",),
+    ]
+    assert (facts["steps"], facts["second_stage_steps"], facts["third_stage_steps"]) == (7500, second.steps, third.steps)
+    assert str(facts["data"]).count("stage 40,000 morphs of other pairs") == 2
+    run("--begin", str(folder / "model.onnx"), "--further", "5")
+    assert calls == [(third.seed, 5, True, sha256), ("settled",)]
+    assert (facts["steps"], facts["second_stage_steps"], facts["third_stage_steps"]) == (7500, 3, 5)
+    assert facts["third_stage_began_with"] == sha256
+    (tmp_path / "other.onnx").write_bytes(b"other")
+    run("--begin", str(tmp_path / "other.onnx"))
+    assert "steps" not in facts
+    assert "second_stage_steps" not in facts
+    assert facts["third_stage_began_with"] == hashlib.sha256(b"other").hexdigest()
+    run("--published")
+    assert calls == [("settled",)]
+    assert facts == {"steps": 7500, "data": "faces", "second_stage_steps": 3}
 
 
 def random_slimface() -> SlimFace:
