@@ -27,7 +27,7 @@ from meetmid.probes.resolution import Detail
 SEEN = ((16, 7), (20, 7), (24, 7), (24, 8), (28, 7), (32, 7), (36, 7), (40, 7), (48, 7), (64, 7), (112, 7))
 """Sizes in pixels and seeds."""
 
-LOWS, HIGHS = (10, 13, 16, 18, 20, 22, 24), (36, 40, 45, 50, 56, 64)
+LOWS, HIGHS = (8, 10, 13, 16, 18, 20, 22, 24), (36, 40, 45, 50, 56, 64)
 GALLERY, DRAWS = 130, 40
 
 
