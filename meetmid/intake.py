@@ -254,7 +254,7 @@ class Intake:
                 notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
                 if sharp < len(entry.sources):
                     told = [f"compared by {sharp} of {len(entry.sources)} pictures as they are"]
-            status.append(_status(entry, reasons[index], notes[index] + zoomed[index] + told, usable))
+            status.append(_status(entry, reasons[index], notes[index] + zoomed[index] * usable + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))

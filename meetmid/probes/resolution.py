@@ -70,13 +70,13 @@ def _resolution(crop: NDArray[np.uint8], noise: float) -> int:
 
 
 def _distinct(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """With its repeated pixels joined, and without the rows and columns that repeat the one before in more than half of their
-    pixels."""
-    crop = joined(crop).picture
+    """With its repeated pixels joined, or, for runs of uneven length, without the rows and columns that repeat the one before
+    in more than half of their pixels, whichever is smaller."""
+    left = crop
     for axis in (0, 1):
-        changed = (np.diff(crop.astype(np.int16), axis=axis) != 0).any(axis=2).mean(axis=1 - axis) >= 0.5
-        crop = np.compress(np.concatenate([[True], changed]), crop, axis=axis)
-    return crop
+        changed = (np.diff(left.astype(np.int16), axis=axis) != 0).any(axis=2).mean(axis=1 - axis) >= 0.5
+        left = np.compress(np.concatenate([[True], changed]), left, axis=axis)
+    return min(joined(crop).picture, left, key=lambda picture: picture.size)
 
 
 def _error(restored: Image, picture: Image) -> float:

@@ -26,8 +26,8 @@ from meetmid.scores.side import BLOCK, Side
 
 NOTHING = np.iinfo(np.int64).max
 
-STEPS, MOST = 2**40, 2**22
-"""Steps of a sum in one, and the largest sum."""
+STEPS, MOST = 2**40, 2**21
+"""Steps of a sum in one, and the largest sum: two of them fit in 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Sums:
 
     def merged(self, other: Sums) -> Sums:
         """What both have seen together; associative and commutative to the bit. Raises InputError for other shapes or another
-        rule, and for sums beyond 2**22."""
+        rule, and for sums beyond 2**21."""
         if self.rule != other.rule or self.total.shape != other.total.shape:
             raise InputError(
                 f"both parts expect the same portraits and rule, got {self.total.shape} ({self.rule}) and {other.total.shape} "
@@ -119,22 +119,28 @@ def sums(
     unit: bool = False,
 ) -> Sums:
     """The part of ``rule`` over some hypotheses of every portrait; arrays and other keywords as in :func:`meetmid.fuse`.
-    Templates below a norm of about 1e-6 lose precision. Raises InputError as it does, and for sums beyond 2**22."""
+    Templates below a norm of about 1e-6 lose precision, weights below 1e-12 count as none. Raises InputError as it does, and
+    for sums beyond 2**21."""
     if rule not in ("T_add", "S_add"):
         raise ConfigError(f"rule expects 'T_add' or 'S_add', got {rule!r}")
     g = side_of(gallery_templates, gallery_weights, "gallery", unit)
     total, count = np.zeros((len(g), g.length), np.int64), np.zeros(len(g), np.int64)
+    size = np.zeros(total.shape)  # of what is added, whatever its sign: what wraps is not seen in the total
     rows = max(1, BLOCK // (8 * g.length))
     for block in g.blocks(rows, rows):
         its = g.rows(block.index, normalised=rule == "S_add" and not unit) * block.weights[:, None]
         entry = block.first + np.repeat(np.arange(len(block)), np.diff(block.cuts))
         np.add.at(total, entry, _stepped(its))
         np.add.at(count, entry, _stepped(block.weights))
-    return Sums(rule, _within(total), _within(count))
+        np.add.at(size, entry, np.abs(its))
+    largest = max(float(size.max(initial=0.0)), float(g.totals().max(initial=0.0)))
+    if largest > MOST:
+        raise InputError(f"sums expect values of at most {MOST}, got {largest:.3g}")
+    return Sums(rule, total, count)
 
 
 def _stepped(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """In whole steps; raises InputError beyond 2**22."""
+    """In whole steps; raises InputError beyond 2**21."""
     if not (np.abs(values) <= MOST).all():
         raise InputError(f"sums expect finite values of at most {MOST}, got {values.flat[np.argmax(np.abs(values))]:.3g}")
     return np.rint(values * STEPS).astype(np.int64)

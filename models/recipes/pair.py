@@ -81,7 +81,9 @@ FIRST = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1, 7_500, 1e-4)
 FURTHER = {
     "second": Stage(9, 12, 0.65, 10.0, 34.0, 0.05, 9_000, 1.5e-4), "third": Stage(10, 13, 0.65, 12.0, 34.0, 0.05, 14_000, 2e-4),
 }
-"""The probe network's other stages. In the second, as the network that ships had it, the rate fell to 0, not to 1 %."""
+LAST, OTHERS = list(FURTHER)[-1], "; in the {} stage 40,000 morphs of other pairs"
+"""The probe network's other stages, the last one, and what of a stage is told with the data. In the second, as the network that
+ships had it, the rate fell to 0, not to 1 %."""
 
 
 def frame() -> NDArray[np.float64]:
@@ -266,9 +268,16 @@ def train(
 
 
 def told(network: Path, folder: Path) -> dict[str, Any]:
-    """What the card in a folder says about the training of an exported network; nothing about one that it is not about."""
+    """What the card in a folder says about the training of an exported network: of the one it is about, or of the one that its
+    last stage began with; nothing of another one."""
     card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
-    return dict(card["training"]) if card["sha256"] == file_sha256(network) else {}
+    facts, sha256 = dict(card["training"]), file_sha256(network)
+    if card["sha256"] == sha256:
+        return facts
+    if facts.get(f"{LAST}_stage_began_with") != sha256:
+        return {}
+    facts["data"] = facts["data"].removesuffix(OTHERS.format(LAST))
+    return {key: value for key, value in facts.items() if not key.startswith(f"{LAST}_stage_")}
 
 
 def main(role: str, steps: int = FIRST.steps) -> None:
@@ -295,9 +304,13 @@ def main(role: str, steps: int = FIRST.steps) -> None:
     folder = ROOT / "models" / f"slimface_{role}"
     begin = args.begin or (folder / "model.onnx" if args.published else None)
     if begin is not None:
+        facts = told(begin, folder)
+        if args.published and not facts:
+            parser.error(f"the card beside {begin} is about another network")
+        if args.begin and f"{LAST}_stage_steps" in facts:
+            parser.error(f"--begin expects a network before its {LAST} stage, {begin} has had it")
         start, normalisation = published(args.data / "weights" / TEACHER)
         model: nn.Module = restored(start, begin)
-        facts = told(begin, folder)
     else:
         first = replace(FIRST, steps=args.steps, rate=args.rate)
         model, normalisation = train(args.data, args.work, role, first, args.batch, args.threads, args.student)
@@ -313,9 +326,10 @@ def main(role: str, steps: int = FIRST.steps) -> None:
             trained, _ = train(args.data, args.work, role, own, args.batch, args.threads, None, model, sha256)
             assert isinstance(trained, SlimFace)
             model = trained
-            facts |= {f"{name}_stage_steps": own.steps, f"{name}_stage_rate": own.rate, f"{name}_stage_seed": own.seed}
+            its = {"steps": own.steps, "batch": args.batch, "rate": own.rate, "seed": own.seed}
+            facts |= {f"{name}_stage_{key}": value for key, value in its.items()}
             facts |= {f"{name}_stage_began_with": sha256} if begin else {}
-            facts["data"] = f"{facts.get('data', SEEN_FACES)}; in the {name} stage 40,000 morphs of other pairs"
+            facts["data"] = facts.get("data", "unknown") + OTHERS.format(name)
         facts["last_layer_steps"] = STEPS
     if role == "probe":
         settle(model, normalisation, args.data, args.work, args.threads)

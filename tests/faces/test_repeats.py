@@ -22,7 +22,7 @@ def zoomed(picture, rows, columns):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 999), st.integers(16, 40), st.integers(1, 9), st.integers(1, 9))
+@given(st.integers(0, 999), st.integers(16, 40), st.integers(2, 9), st.integers(2, 9))
 def test_joining_takes_a_zoom_back(seed, side, rows, columns):
     picture = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)
     found = joined(zoomed(picture, rows, columns))
@@ -64,6 +64,25 @@ def test_coding_alone_and_smooth_enlargement_repeat_nothing(face, quality):
                 assert found.picture is plain
 
 
+@pytest.mark.parametrize("factor", [1.2, 4 / 3, 1.5, 5 / 3, 1.75, 2.25, 2.5, 2.75, 3.5, 4.5])
+@pytest.mark.parametrize("true", [24, 48])
+def test_a_zoom_by_a_broken_factor_is_not_joined_to_less_than_the_picture(face, factor, true):
+    side = round(factor * true)
+    texture = np.random.default_rng(2).normal(0, 12, (true, true, 1))
+    for seed in range(4):
+        far = np.clip(resize(to_float(face(seed, 96)), (true, true)) * 255 + texture, 0, 255).astype(np.uint8)
+        large = cv2.resize(far, (side, side), interpolation=cv2.INTER_NEAREST)
+        for shown in (large, coded(large, 95), coded(large, 80)):
+            assert min(joined(shown).picture.shape[:2]) >= true
+
+
+def test_scan_lines_are_not_joined(face):
+    for every in range(3, 9):
+        lines = face(1, 96).copy()
+        lines[::every] = (lines[::every] * 0.7).astype(np.uint8)
+        assert joined(lines).repeats == (1, 1)
+
+
 def test_flat_and_tiny_pictures_are_left():
     for picture in (np.full((64, 64, 3), 9, np.uint8), np.zeros((1, 1, 3), np.uint8), np.zeros((64, 3, 3), np.uint8)):
         assert joined(picture).repeats == (1, 1)
@@ -98,16 +117,19 @@ def test_portraits_are_left_as_they_are(small, face):
         assert gallery.crops.crop(0).shape == matcher.enroll([face(1, 48)]).crops.crop(0).shape
 
 
-@pytest.mark.parametrize("crop", ["box", "square", "arcface5"])
+@pytest.mark.parametrize(("crop", "box"), [
+    ("box", (40, 30, 24, 24)), ("square", (40, 30, 24, 24)), ("arcface5", None), ("square", (46, 24, 12, 40)),
+    ("box", (-6, 30, 24, 24)), ("square", (40, 70, 30, 34)),
+])
 @pytest.mark.parametrize("cut", [0, 2])
-def test_a_face_in_a_zoomed_frame_is_cut_from_joined_pixels(small, face, portraits, crop, cut):
+def test_a_face_in_a_zoomed_frame_is_cut_from_joined_pixels(small, face, portraits, crop, box, cut):
     """The same crop as from the frame before the zoom, by boxes and points in the frame's own pixels."""
     frame = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     frame[30:54, 40:64] = face(1, 24)
     points = np.array([[47.0, 38], [57, 38.5], [52, 43], [48, 48], [56, 47.5]])
     large = zoomed(frame, 4, 4)[cut:, cut:]
-    before = points if crop == "arcface5" else np.array([40.0, 30, 24, 24])
-    after = 4 * points + 1.5 - cut if crop == "arcface5" else 4 * before - [cut, cut, 0, 0]
+    before = points if box is None else np.array(box, float)
+    after = 4 * points + 1.5 - cut if box is None else 4 * before - [cut, cut, 0, 0]
     with small(sharp_between=(16, 50), crop=crop) as matcher:
         want = matcher.match(frame, portraits, faces={"probe": [before[None]], "gallery": "crop"})
         got = matcher.match(large, portraits, faces={"probe": [after[None]], "gallery": "crop"})
@@ -115,3 +137,10 @@ def test_a_face_in_a_zoomed_frame_is_cut_from_joined_pixels(small, face, portrai
         np.testing.assert_allclose(got.probe_crops.crop(0).astype(int), want.probe_crops.crop(0), atol=1)
         np.testing.assert_allclose(got.scores, want.scores, atol=2e-2)
         assert got.probe_size[0, 0] == pytest.approx(4 * want.probe_size[0, 0])
+
+
+def test_a_box_outside_is_told_in_its_own_coordinates(small, face, portraits):
+    frame = zoomed(face(1, 60), 4, 4)
+    with small(sharp_between=(16, 50), crop="box") as matcher:
+        got = matcher.match(frame, portraits, faces={"probe": [np.array([[-95.0, 120, 80, 80]])], "gallery": "crop"})
+    assert "(-95.0, 120.0, 80.0, 80.0) lies outside the 240 x 240 picture" in got.probe_status[0]

@@ -194,9 +194,24 @@ def test_stages_follow_each_other_and_the_card_tells_of_them(tmp_path, monkeypat
     assert "steps" not in facts
     assert "second_stage_steps" not in facts
     assert facts["third_stage_began_with"] == hashlib.sha256(b"other").hexdigest()
+    assert facts["data"] == "unknown; in the third stage 40,000 morphs of other pairs"
     run("--published")
     assert calls == [("settled",)]
     assert facts == {"steps": 7500, "data": "faces", "second_stage_steps": 3}
+    # the card of what has had its last stage tells of what that began with
+    (tmp_path / "second.onnx").write_bytes(b"second")
+    (folder / "model.onnx").write_bytes(b"third")
+    last = f'third_stage_steps = 9\nthird_stage_began_with = "{sha256}"'
+    training = f'steps = 7500\ndata = "faces{pair.OTHERS.format("third")}"\nsecond_stage_steps = 3\n{last}'
+    (folder / "card.toml").write_text(f'sha256 = "{hashlib.sha256(b"third").hexdigest()}"\n[training]\n{training}\n')
+    run("--begin", str(tmp_path / "second.onnx"))
+    assert (facts["steps"], facts["second_stage_steps"], facts["third_stage_steps"]) == (7500, 3, third.steps)
+    assert facts["data"] == "faces; in the third stage 40,000 morphs of other pairs"
+    (tmp_path / "third.onnx").write_bytes(b"third")
+    for options, changed in ((("--begin", str(tmp_path / "third.onnx")), b"third"), (("--published",), b"changed")):
+        (folder / "model.onnx").write_bytes(changed)
+        with pytest.raises(SystemExit):
+            run(*options)
 
 
 def random_slimface() -> SlimFace:

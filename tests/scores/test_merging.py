@@ -173,10 +173,16 @@ def test_sums_that_do_not_fit_are_refused():
     for wrong in (sums(gallery[:2]), sums(gallery, "S_add")):
         with pytest.raises(InputError, match="the same portraits and rule"):
             part.merged(wrong)
-    with pytest.raises(InputError, match="sums expect finite values of at most 4194304, got 1e\\+07"):
+    with pytest.raises(InputError, match="sums expect finite values of at most 2097152, got 1e\\+07"):
         sums(np.full((1, 1, 1, 16), 1e7, np.float32))
-    half = sums(np.full((1, 1, 3, 16), 1e6, np.float32))
-    with pytest.raises(InputError, match=r"sums expect values of at most 4194304, got 6e\+06"):
+    for value, count in ((2**21, 4), (2**20, 8), (2**19, 64)):  # whose steps wrap in 64 bits
+        with pytest.raises(InputError, match="sums expect values of at most 2097152"):
+            sums(np.full((1, 1, count, 16), value, np.float32))
+    most = sums(np.full((1, 1, 1, 16), 2**21, np.float32))
+    with pytest.raises(InputError, match="sums expect values of at most 2097152"):
+        most.merged(most)
+    half = sums(np.full((1, 1, 3, 16), 5e5, np.float32))
+    with pytest.raises(InputError, match=r"sums expect values of at most 2097152, got 3e\+06"):
         half.merged(half)
     with pytest.raises(InputError, match="finite"):
         sums(np.full((1, 1, 1, 16), np.nan, np.float32))
