@@ -29,8 +29,8 @@ the coding resemble, the latter. Of 9,324 far probes without repeated pixels non
 repeated 3 to 6 times and then coded as JPEG at quality 80 nearly all."""
 
 MOST, LARGEST = 0.8, 0.8
-"""So many of the steps within runs, and their means at every place of a run, are at most this part of the mean one between
-runs: where some are as large, the picture was enlarged by a broken factor."""
+"""This share of the steps within runs, and their mean at every place of a run, are at most this part of the mean one between
+runs: where more are as large, the picture was enlarged by a broken factor."""
 
 
 @dataclass(frozen=True, eq=False)
