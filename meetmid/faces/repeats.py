@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.faces.crops import Face
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+from meetmid.runtime.sessions import LUMA
 
 ROWS = 64
 """Rows that are compared at a time."""
@@ -102,7 +101,7 @@ def _steps(crop: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.flo
     edges of the picture do not outweigh all others."""
     rows, columns = list[NDArray[np.float64]](), np.zeros(crop.shape[1] - 1)
     for top in range(0, len(crop), ROWS):
-        luma = crop[top : top + ROWS + 1].astype(np.float32) @ LUMA
+        luma = crop[top : top + ROWS + 1].astype(np.float32) @ np.array(LUMA, np.float32)
         rows.append(np.sqrt(np.abs(np.diff(luma, axis=0))).mean(axis=1, dtype=np.float64))
         columns += np.sqrt(np.abs(np.diff(luma[:ROWS], axis=1))).sum(axis=0, dtype=np.float64)
     return np.concatenate(rows), columns / len(crop)
