@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import write_csv
-from people import captures, pictures, portraits
+from people import captures, columns, pictures, portraits
 
 from meetmid import Matcher
 from meetmid.evaluation.selection import first_among
@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     gallery_side, probe_side = pictures("selection", args.people, args.probes_each)
     subjects, mates = ([name for name, *_ in side] for side in (gallery_side, probe_side))
-    own = np.array([subjects.index(name) for name in mates])
+    own = columns(gallery_side, probe_side)
     names, place = np.unique(mates, return_inverse=True)
     drawn = drawn_people(len(names))
     rows, first, caught = [], {}, {}

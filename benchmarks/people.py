@@ -6,6 +6,7 @@ import csv
 import os
 import tarfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -55,6 +56,21 @@ def pictures(part: str, people: int, probes_each: int) -> tuple[list[Picture], l
         for k, file in enumerate(sorted(f for f in wanted if wanted[f] == name)):
             sides[k > 0].append((name, loaded[file], points[name][file]))
     return sides
+
+
+def columns(gallery: list, probes: list) -> np.ndarray:
+    """(P,) each probe's person among those of the gallery."""
+    subjects = [person for person, *_ in gallery]
+    return np.array([subjects.index(person) for person, *_ in probes])
+
+
+def kept(target: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, made and written where it is not there."""
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(target, **make())
+    with np.load(target) as file:
+        return {key: file[key] for key in file.files}
 
 
 def portraits(side: list, template: str) -> list[np.ndarray]:

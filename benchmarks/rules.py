@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from economy import card, difference
 from machine import write_csv
-from people import pictures, portraits
+from people import columns, pictures, portraits
 from pools import gallery_pool, probe_pool
 from scipy.special import logsumexp
 from selection import LIFTED, NAMES, SHOWN
@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     gallery_side, probe_side = pictures("selection", args.people, 3)
     subjects, mates = ([name for name, *_ in side] for side in (gallery_side, probe_side))
-    own = np.array([subjects.index(name) for name in mates])
+    own = columns(gallery_side, probe_side)
     slots = [NAMES.index(format_path(path)) for path in PRESETS["balanced"].paths]
     runs: list[Sides] = []
     for name in MATCHERS:

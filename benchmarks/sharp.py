@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from economy import NAMES, card, means
 from machine import write_csv
-from people import captures, pictures, portraits
+from people import captures, columns, kept, pictures, portraits
 
 from meetmid import MatchConfig, Matcher
 from meetmid.comparison import blend
@@ -35,12 +35,10 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
     """Of every size and seed the far and the plain scores (P, G) and the effective resolutions (P,), and the probes' columns;
     cached."""
     model = card(name)
-    target = folder / f"{name}-{people}-{model.sha256[:12]}.npz"
-    if not target.exists():
+
+    def make() -> dict[str, np.ndarray]:
         gallery, probes = pictures("selection", people, 3)
-        subjects = [person for person, *_ in gallery]
-        found = {"own": np.array([subjects.index(person) for person, *_ in probes])}
-        template = model.contract.alignment
+        found, template = {"own": columns(gallery, probes)}, model.contract.alignment
         config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None)
         options = {"matcher": model, "reference": means(model, config)}
         near_config = replace(config, sharp_between=(1, 1))
@@ -51,10 +49,9 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
                 key = f"{size}-{seed}"
                 found[f"detail-{key}"] = np.array([Detail.of(crop).resolution for crop in seen], float)
                 found[f"far-{key}"], found[f"near-{key}"] = (m.match(seen, enrolled).scores for m in (far, near))
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez(target, **found)
-    with np.load(target) as kept:
-        return {key: kept[key] for key in kept.files}
+        return found
+
+    return kept(folder / f"{name}-{people}-{model.sha256[:12]}.npz", make)
 
 
 def rank_1(made: dict[str, np.ndarray], low: float, high: float) -> list[float]:

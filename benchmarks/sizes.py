@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from economy import NAMES, card, means
 from machine import write_csv
-from people import captures, pictures, portraits
+from people import captures, columns, kept, pictures, portraits
 
 from meetmid import MatchConfig, Matcher
 from meetmid.config import advised
@@ -31,24 +31,20 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
     """Of every ``lr_size``, side and seed the scores (P, G), of every side and seed the effective resolutions (P,), and the
     probes' columns; cached."""
     model = card(name)
-    target = folder / f"{name}-{people}-{model.sha256[:12]}.npz"
-    if not target.exists():
+
+    def make() -> dict[str, np.ndarray]:
         gallery, probes = pictures("selection", people, 3)
-        subjects = [person for person, *_ in gallery]
-        found = {"own": np.array([subjects.index(person) for person, *_ in probes])}
-        seen = {f"{s}-{seed}": captures(probes, model.contract.alignment, s, seed) for s in SIDES for seed in SEEDS}
+        found, template = {"own": columns(gallery, probes)}, model.contract.alignment
+        seen = {f"{side}-{seed}": captures(probes, template, side, seed) for side in SIDES for seed in SEEDS}
         found |= {f"detail-{key}": np.array([Detail.of(crop).resolution for crop in its], float) for key, its in seen.items()}
-        for lr_size in LR_SIZES:
-            config = replace(
-                advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None, lr_size=lr_size
-            )
+        base = replace(advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None)
+        for config in (replace(base, lr_size=lr_size) for lr_size in LR_SIZES):
             with Matcher(config=config, matcher=model, reference=means(model, config)) as matcher:
-                enrolled = matcher.enroll(portraits(gallery, model.contract.alignment))
-                found |= {f"{lr_size}-{key}": matcher.match(its, enrolled).scores for key, its in seen.items()}
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez(target, **found)
-    with np.load(target) as kept:
-        return {key: kept[key] for key in kept.files}
+                enrolled = matcher.enroll(portraits(gallery, template))
+                found |= {f"{config.lr_size}-{key}": matcher.match(its, enrolled).scores for key, its in seen.items()}
+        return found
+
+    return kept(folder / f"{name}-{people}-{model.sha256[:12]}.npz", make)
 
 
 def rank_1(made: dict[str, np.ndarray], sizes: tuple[int, ...]) -> list[float]:

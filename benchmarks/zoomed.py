@@ -15,7 +15,7 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 from machine import write_csv
-from people import captures, pictures, portraits
+from people import captures, columns, pictures, portraits
 
 from meetmid import Matcher
 
@@ -35,8 +35,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "zoomed.csv")
     args = parser.parse_args()
     gallery, probes = pictures("selection", args.people, 3)
-    subjects = [person for person, *_ in gallery]
-    own = np.array([subjects.index(person) for person, *_ in probes])
+    own = columns(gallery, probes)
     rows: list[dict[str, object]] = []
     with Matcher("balanced", faces="crop", keep_crops=False) as matcher:
         alignment = matcher.card.contract.alignment
