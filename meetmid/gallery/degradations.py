@@ -21,11 +21,11 @@ from meetmid.gallery.noise import add_noise, shuffle_pixels
 from meetmid.gallery.paths import DEGRADATIONS
 from meetmid.gallery.randomness import NodeStream
 from meetmid.resize import Image, resize, rounded
+from meetmid.runtime.sessions import LUMA
 
 VARIANCE = 0.02
 """Variance of both noises on the [0, 1] scale (Grm et al. 2023, Table 1)."""
 
-_LUMA = (0.299, 0.587, 0.114)
 _INTERPOLATION = {"bilinear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST_EXACT}
 
 
@@ -62,7 +62,7 @@ def bright(image: Image, stream: NodeStream, options: DegradationOptions, kernel
     b, c = _within(options.brightness, b_draw), _within(options.contrast, c_draw)
     lit = image * np.float32(b) if options.brightness_mode == "multiply" else image + np.float32(b - 1.0)
     lit = _clip(lit)
-    pivot = 0.5 if options.contrast_about == "half" else float(np.dot(cv2.mean(lit)[:3], _LUMA))
+    pivot = 0.5 if options.contrast_about == "half" else float(np.dot(cv2.mean(lit)[:3], LUMA))
     return (lit - np.float32(pivot)) * np.float32(c) + np.float32(pivot)
 
 
