@@ -168,9 +168,7 @@ def _pack_detector(name: str) -> Path:
 def identity(detector: Detector) -> str:
     """The sha256 of a detector's network; of a caller's own, which has no name that says how it is set, something new every
     time."""
-    if isinstance(detector, Finder):
-        return detector.card.sha256
-    return detector.sha256 if isinstance(detector, YuNet | Scrfd) else secrets.token_hex(16)
+    return detector.sha256 if isinstance(detector, Finder | YuNet | Scrfd) else secrets.token_hex(16)
 
 
 DEFAULT = "finder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from typing import Any
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from meetmid.errors import ModelError
 from meetmid.faces.crops import Face
-from meetmid.runtime.cards import ModelCard
+from meetmid.faces.pointer import MIRRORED, Pointer
+from meetmid.runtime.cards import ModelCard, read_card
 from meetmid.runtime.sessions import Network
 
 STRIDES = (8, 16, 32)
@@ -40,15 +42,16 @@ CLOSE, SHARE = 160, 0.6
 LEAST = 0.3
 """Score of what counts as a face in the close view, where one is known to be."""
 
-MIRRORED = [1, 0, 2, 4, 3]
-"""Where the five points of a mirrored face lie among a face's."""
+SMALL = 64.0
+"""Boxes whose side, the root of their area, is less leave their points to the pointer, if the card names one."""
 
 Found = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 """Scores (K,), boxes (K, 4) as left, top, width, height, and points (K, 5, 2), in pixels of the picture."""
 
 
 class Finder:
-    """Faces of about 12 px to the whole of a picture, by the network of a ``detector`` card.
+    """Faces of about 12 px to the whole of a picture, by the network of a ``detector`` card, whose partner, if it names one, is
+    the pointer that finds the points of the small ones.
 
     ``threshold`` is the lowest score in [0, 1] of a face that counts: an estimate of the overlap between its box and the
     face's, so a small or blurred face scores low.
@@ -59,6 +62,14 @@ class Finder:
             raise ModelError(f"expected a detector's card, {card.name!r} is a {card.task}")
         self.card, self.threshold = card, threshold
         self._network = Network(card, device=device, threads=threads)
+        self._pointer = None if card.partner is None else Pointer(
+            read_card(card.partner / "card.toml"), device=device, threads=threads
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Of its networks' files."""
+        return self.card.sha256 + (self._pointer.card.sha256 if self._pointer else "")
 
     def at(self, threshold: float) -> Finder:
         """The same finder with another threshold."""
@@ -68,14 +79,24 @@ class Finder:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Every face of an RGB uint8 (H, W, 3) picture, best score first."""
+        return [_face(score, box, self._closer(image, box, points)) for score, box, points in self._found(image)]
+
+    def boxes(self, image: NDArray[np.uint8]) -> list[Face]:
+        """As :meth:`detect`, without points."""
+        return [_face(score, box) for score, box, _ in self._found(image)]
+
+    def _found(self, image: NDArray[np.uint8]) -> Iterator[tuple[Any, NDArray[np.float64], NDArray[np.float64]]]:
+        """Scores, boxes and rough points, best score first."""
         passes = [self._pass(image, shrink) for shrink in shrinks(image.shape[:2])]
         scores, boxes, points = (np.concatenate(parts) for parts in zip(*passes, strict=True))
-        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, IN_COMMON)
-        faces = [_face(scores[k], boxes[k], self._closer(image, boxes[k], points[k])) for k in np.asarray(kept, int).ravel()]
-        return sorted(faces, key=lambda face: -face.score)
+        kept = np.asarray(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, IN_COMMON), int).ravel()
+        return ((scores[k], boxes[k], points[k]) for k in sorted(kept, key=lambda k: -scores[k]))
 
     def _closer(self, image: NDArray[np.uint8], box: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The mean of the points (5, 2) in a close view of the face and in its mirror image; ``points`` where both miss it."""
+        """The points (5, 2) of a small face by the pointer, else their mean in a close view of the face and in its mirror
+        image; ``points`` where both miss it."""
+        if self._pointer and np.sqrt(box[2] * box[3]) < SMALL:
+            return self._pointer.points(image, box)
         shown, left, top, step = close_view(image, box)
         found = []
         for view, cells in enumerate(self._network.run(np.stack([shown, shown[:, ::-1]]))):
@@ -201,6 +222,7 @@ def decode(cells: NDArray[np.float32], shape: tuple[int, int], threshold: float)
     return scores, np.hstack([middle - size / 2, size]), points
 
 
-def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64]) -> Face:
+def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64] | None = None) -> Face:
     x, y, w, h = (float(v) for v in box)
-    return Face((x, y, w, h), tuple((float(a), float(b)) for a, b in points), float(score))
+    five = None if points is None else tuple((float(a), float(b)) for a, b in points)
+    return Face((x, y, w, h), five, float(score))

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from meetmid.errors import ModelError
 
-Task = Literal["matcher", "hallucinator", "detector"]
+Task = Literal["matcher", "hallucinator", "detector", "pointer"]
 ALIGNMENTS = ("arcface-112", "arcface-128", "arcface-96x112", "lightcnn-128")
 
 
@@ -70,10 +70,11 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
 class ModelCard:
     """Everything the library knows about one model. ``gmac`` is 1e9 multiply-adds per picture (0 = unknown; for a
     hallucinator at 24 x 24), ``space`` names what matchers share whose templates can be compared (empty: nothing),
-    ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, ``presets`` what a preset
-    of that name does otherwise with this matcher (fields of :class:`meetmid.MatchConfig`), ``variants`` the folder of the same
-    network in fewer bits for each kind of device where it was seen to be as accurate, ``facts`` the card's other sections as
-    they stand (training data, figures, exporter...)."""
+    ``partner`` is the folder of the matcher that sees the portraits where this one sees the probes, or of the pointer that
+    finds the points of a detector's small faces, ``presets`` what a preset of that name does otherwise with this matcher
+    (fields of :class:`meetmid.MatchConfig`), ``variants`` the folder of the same network in fewer bits for each kind of device
+    where it was seen to be as accurate, ``facts`` the card's other sections as they stand (training data, figures,
+    exporter...)."""
 
     name: str
     task: Task

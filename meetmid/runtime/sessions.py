@@ -200,10 +200,10 @@ class Network:
 
     def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8], *, alone: bool = False) -> NDArray[np.float32]:
         """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches; a
-        detector's pictures, whose number never depends on what else there is to do, run as they come. ``alone`` takes no thread
-        but the caller's, where :meth:`open_alone` can; the bits are the same."""
+        detector's or pointer's pictures, whose number never depends on what else there is to do, run as they come. ``alone``
+        takes no thread but the caller's, where :meth:`open_alone` can; the bits are the same."""
         blob = to_planes(pictures, self.card)
-        if self.card.task == "detector":
+        if self.card.task in ("detector", "pointer"):
             return self._run_batch(blob)
         session = self.open_alone() if alone else None
         size = self.batch(*blob.shape[2:])

@@ -92,6 +92,17 @@ def test_every_face_is_found_once_and_in_place_whatever_its_size(finder: Finder,
         assert np.abs(corners - [box[:2], np.add(box[:2], box[2:])]).max() < slack
 
 
+def test_boxes_are_those_of_the_faces(finder: Finder) -> None:
+    picture = np.zeros((300, 400, 3), np.uint8)
+    for centre, size in (((60, 80), 20), ((200, 150), 50), ((330, 220), 90)):
+        cv2.ellipse(picture, centre, (size // 2, int(0.6 * size)), 0, 0, 360, (255, 255, 255), -1)
+    faces = finder.detect(picture)
+    assert len(faces) == 3
+    assert [(face.box, face.score) for face in faces] == [(face.box, face.score) for face in finder.boxes(picture)]
+    assert [face.score for face in faces] == sorted((face.score for face in faces), reverse=True)
+    assert all(face.points is None for face in finder.boxes(picture))
+
+
 def test_a_face_as_large_as_the_picture_is_seen_whole(finder: Finder) -> None:
     picture = np.zeros((1000, 1000, 3), np.uint8)
     cv2.circle(picture, (500, 500), 490, (255, 255, 255), -1)
