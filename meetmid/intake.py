@@ -212,7 +212,7 @@ class Intake:
         sizes = np.full((len(side), 3), np.nan, np.float32)
         reasons: list[list[str]] = [[] for _ in side]
         notes: list[list[str]] = [[] for _ in side]
-        zoomed: list[list[str]] = [[] for _ in side]
+        remarks: list[list[str]] = [[] for _ in side]
         waiting = list[int]()  # rows of the entry, where all its pictures tell which of several sizes suits it
         with Extraction() as extraction, closing(ahead(jobs, workers)) as prepared:
             for row, early in enumerate(prepared):
@@ -228,8 +228,7 @@ class Intake:
                 else:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
                     crops.append(made.found.picture)
-                    if made.found.repeats != (1, 1):
-                        zoomed[index].append("pixels repeated {} x {} times were joined".format(*made.found.repeats))
+                    remarks[index] += made.found.remarks()
                     if made.detail is not None:
                         waiting.append(row)
                         of_picture = (made.found.native, made.detail.resolution, made.detail.noise)
@@ -254,7 +253,7 @@ class Intake:
                 notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
                 if sharp < len(entry.sources):
                     told = [f"compared by {sharp} of {len(entry.sources)} pictures as they are"]
-            status.append(_status(entry, reasons[index], notes[index] + zoomed[index] * usable + told, usable))
+            status.append(_status(entry, reasons[index], notes[index] + remarks[index] * usable + told, usable))
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))

@@ -28,6 +28,9 @@ FRAME = 0.3
 LEAST_OF_CROPS = 0.2
 """The library's own finder's lowest score for the face of a crop."""
 
+LOOSE = 0.5
+"""A face whose box takes less of the sides of a picture that was taken as a crop is told of."""
+
 FACE_MODES = get_args(Faces)
 Hint = Any
 """``"auto" | "crop" | "detect" | "landmarks"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
@@ -36,11 +39,24 @@ Hint = Any
 @dataclass(frozen=True)
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
-    joined to one."""
+    joined to one; ``share``, what part of its sides the face takes of a picture that ``"auto"`` took as a crop, where that is
+    less than :data:`LOOSE`."""
 
     picture: NDArray[np.uint8]
     native: float
     repeats: tuple[int, int] = (1, 1)
+    share: float | None = None
+
+    def remarks(self) -> list[str]:
+        """What is to be known of it."""
+        told = []
+        if self.repeats != (1, 1):
+            told.append("pixels repeated {} x {} times were joined".format(*self.repeats))
+        if self.share is not None:
+            told.append(
+                f"taken as a face crop for its size, but a face takes {self.share:.0%} of its sides: faces='detect' cuts it out"
+            )
+        return told
 
 
 def find_faces(
@@ -68,7 +84,8 @@ def find_crop(
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
             whole = joined(image) if joins else Joined(image)
-            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
+            share = _share(whole.picture, detector) if hint == "auto" else None
+            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats, share)
         found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
     else:
         found = given_faces(hint)
@@ -77,6 +94,15 @@ def find_crop(
     face = most_prominent(found, (height, width))
     shown, its = joined_around(image, face) if joins else (Joined(image), face)
     return FoundCrop(cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment]), face.size, shown.repeats)
+
+
+def _share(picture: NDArray[np.uint8], detector: Detector) -> float | None:
+    """What part of the sides of a supposed crop the face takes that the library's own finder sees there, if it is little."""
+    found = detector.boxes(picture) if isinstance(detector, Finder) else []
+    if not found:
+        return None
+    share = most_prominent(found, picture.shape[:2]).size / float(np.sqrt(picture.shape[0] * picture.shape[1]))
+    return share if share < LOOSE else None
 
 
 def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:

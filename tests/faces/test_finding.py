@@ -10,6 +10,7 @@ import pytest
 import meetmid
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError
+from meetmid.faces import finder as finders
 from meetmid.faces.crops import Face, cut_box
 from meetmid.faces.finding import CROP_SIDE, find_crop, find_faces, hints_for
 from meetmid.images import Entry
@@ -180,6 +181,33 @@ def test_a_batch_keeps_pictures_without_a_face_as_failures(small, face) -> None:
     assert result.probe_status == ("ok", "no face found", "ok")
     assert np.isnan(result.scores[1]).all()
     assert np.isfinite(result.scores[[0, 2]]).all()
+
+
+def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(small, face, monkeypatch) -> None:
+    """The library's own finder looks, at what is taken as a crop for its size alone; the crop stays as it is."""
+    sides = {64: 20.0, 60: 40.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
+    asked: list[tuple[int, ...]] = []
+
+    def boxes(self: finders.Finder, image: np.ndarray) -> list[Face]:
+        asked.append(image.shape)
+        side = sides[len(image)]
+        return [Face((5.0, 5.0, side, side))] if side else []
+
+    monkeypatch.setattr(finders.Finder, "boxes", boxes)
+    probes, portraits = [face(k, size) for k, size in enumerate(sides)], [face(3, 64), face(4, 60)]
+    told = "ok: taken as a face crop for its size, but a face takes 31% of its sides: faces='detect' cuts it out"
+    with small(faces="auto") as matcher:
+        result = matcher.match(probes, portraits)
+        assert result.probe_status == (told, "ok", "ok")
+        assert result.gallery_status == (told, "ok")
+        assert len(asked) == 5
+        crops = matcher.match(probes, portraits, faces="crop")
+        own = matcher.match(probes, portraits, faces=[np.array([8, 8, 40, 40])] * 3)
+    assert crops.probe_status == own.probe_status == ("ok",) * 3
+    assert len(asked) == 5 + 2  # the portraits of the last match, whose probes' boxes are given
+    assert np.array_equal(crops.scores, result.scores)
+    with small(faces="auto", detector=Finder(Face((5, 5, 20, 20)))) as matcher:  # a caller's own detector is not asked
+        assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
 
 
 def test_boxes_per_side_reach_the_pictures(small, face) -> None:
