@@ -169,11 +169,12 @@ class Comparison:
         return self._at_size(gallery, shape, None), entry
 
     def sides(
-        self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None
+        self, crops: Crops, gallery: Gallery, means: NDArray[np.float32] | None, fine: Sequence[int] | None = None
     ) -> list[tuple[float, Side, Side]]:
-        """What makes up the score of one probe entry, made anew from its crops: the share of each comparison, its centred side
-        and that of the gallery. ``means`` (S, D) are those of all the run's probes, which ``centering="set"`` needs."""
-        pool, plain, share = self.intake.again_probe(crops)
+        """What makes up the score of one probe entry, made anew from its crops, which have so many pixels per pixel of their
+        pictures along each side as ``fine`` says (None: one): the share of each comparison, its centred side and that of the
+        gallery. ``means`` (S, D) are those of all the run's probes, which ``centering="set"`` needs."""
+        pool, plain, share = self.intake.again_probe(crops, fine or [1] * len(crops))
         parts = []
         if share[0] < 1:
             parts.append((1 - float(share[0]), *self.far_sides(pool, gallery.pool, means)))

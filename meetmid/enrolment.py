@@ -16,7 +16,7 @@ import numpy as np
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import identity
-from meetmid.faces.finding import Hint, hints_by_id, hints_for
+from meetmid.faces.finding import WAY, Hint, hints_by_id, hints_for
 from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
@@ -57,7 +57,7 @@ def enroll_into(
     empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
     detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
     detector = identity(compare.intake.detector) if detects else ""
-    values = [compare.config.to_dict(), detector, compare.intake.memory, compare.intake.gallery_hashes]
+    values = [compare.config.to_dict(), detector, WAY, compare.intake.memory, compare.intake.gallery_hashes]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     if add is None:
         opened = GalleryWriter.begin(path, empty.manifest(stored or "float32", job), key)

@@ -52,7 +52,8 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         gallery.check(matcher.comparison.intake.gallery_hashes, result.config, gallery.lr_shape)
     if matcher.config.hash() != result.config.hash() or (gallery is not None and gallery.ids != result.gallery_ids):
         raise InputError("a result is explained with the matcher and gallery it was made with, these are others")
-    crops = [result.probe_crops.crop(k) for k in range(result.probe_first[p], result.probe_first[p + 1])]
+    kept = range(result.probe_first[p], result.probe_first[p + 1])
+    crops, fine = [result.probe_crops.crop(k) for k in kept], [result.probe_crops.fine(k) for k in kept]
     if gallery is None:
         assert result.source is not None
         gallery = result.source[1]
@@ -60,7 +61,7 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     gallery, entry = matcher.comparison.met(gallery, crops, resolution, g)
     if gallery.crops is None:
         raise InputError("no crops were kept (keep_crops=False), so the hypotheses cannot be shown again")
-    parts = matcher.comparison.sides(crops, gallery, result.probe_means)
+    parts = matcher.comparison.sides(crops, gallery, result.probe_means, fine)
     layout = gallery.layouts.each[0]
     made = (_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts)
     found = [part for part in made if part is not None]

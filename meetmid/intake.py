@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.errors import InputError, TooLargeError
+from meetmid.faces.alignment import FINE
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for
 from meetmid.gallery.crops import CropStore
@@ -138,11 +139,12 @@ class Intake:
         return TemplatePool.empty(counts, shape, self.memory // 8)
 
     def again_probe(
-        self, crops: Sequence[NDArray[np.uint8] | None]
+        self, crops: Sequence[NDArray[np.uint8] | None], fine: Sequence[int]
     ) -> tuple[TemplatePool, TemplatePool, NDArray[np.float32]]:
-        """``pool``, ``plain`` and ``share`` (:class:`Taken`) of one probe entry, from the crops that were cut before."""
+        """``pool``, ``plain`` and ``share`` (:class:`Taken`) of one probe entry, from the crops that were cut before, so many
+        times as ``fine`` as their pictures."""
         pool, plain = self.pool([len(crops)], probe_slots(self.config)), self.plain([len(crops)])
-        details = [None if crop is None else Detail.of(crop) for crop in crops]
+        details = [None if crop is None else Detail.of(crop, its) for crop, its in zip(crops, fine, strict=True)]
         seen = self._seen(details)
         with Extraction() as extraction:
             for row, (crop, detail) in enumerate(zip(crops, details, strict=True)):
@@ -201,7 +203,7 @@ class Intake:
             except InputError as error:
                 return Prepared(error, None, [], iter(()))
             if make is None:
-                return Prepared(found, Detail.of(found.picture), [], iter(()))
+                return Prepared(found, Detail.of(found.picture, found.fine), [], iter(()))
             rest = make(found.picture, pool.weights[row])
             return Prepared(found, None, list(islice(rest, ready)), rest)
 
@@ -227,7 +229,7 @@ class Intake:
                     crops.append(None)
                 else:
                     self._put(chain(made.ready, made.rest), extraction, pool, row)
-                    crops.append(made.found.picture)
+                    crops.append(made.found.picture, made.found.fine)
                     remarks[index] += made.found.remarks()
                     if made.detail is not None:
                         waiting.append(row)
@@ -288,10 +290,14 @@ class Intake:
         return share
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
-        """The face crop of a picture at its work size, with a probe's repeated pixels joined where probes are compared by their
-        detail; raises InputError where there is none, TooLargeError where ``memory`` bytes are too few."""
-        joins = is_probe and self.config.sharp_between is not None
-        found = find_crop(source, hint, self.config, alignment, self.detector, memory // DECODING, joins=joins)
+        """The face crop of a picture at its work size, a probe's small one cut more finely, with its repeated pixels joined
+        where probes are compared by their detail; raises InputError where there is none, TooLargeError where ``memory`` bytes
+        are too few."""
+        size = self.config.work_size
+        found = find_crop(
+            source, hint, self.config, alignment, self.detector, memory // DECODING,
+            joins=is_probe and self.config.sharp_between is not None, is_fine=is_probe and (size is None or size >= 2 * FINE),
+        )
         if found is None:
             raise InputError("no face found")
         work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)

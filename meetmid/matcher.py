@@ -17,6 +17,7 @@ from meetmid.enrolment import Add, enroll_into, shared
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
+from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
@@ -142,6 +143,8 @@ class Matcher:
         self.network.network.close()
         self.gallery_network.network.close()
         self.hallucinator.close()
+        if isinstance(self._detector, Finder):
+            self._detector.close()
 
     @property
     def reference(self) -> ReferenceMeans:
@@ -300,8 +303,8 @@ class Matcher:
         return " ".join([self.config.hash(), *(network.card.sha256 for network in self._networks)])
 
     def cut(self, image: Any, *, faces: Hint | None = None) -> NDArray[np.uint8] | None:
-        """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from; None where no face was found. Raises
-        InputError for an unusable picture."""
+        """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, those of a small aligned face at twice this
+        resolution; None where no face was found. Raises InputError for an unusable picture."""
         alignment = self.card.contract.alignment
         found = find_crop(image, self.config.faces if faces is None else faces, self.config, alignment, self._detector)
         return None if found is None else found.picture

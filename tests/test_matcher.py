@@ -99,6 +99,11 @@ def test_close_releases_and_the_next_use_opens_again(small, probes, portraits):
     assert all(n._session is None for n in matcher.hallucinator.networks.values())
     assert same(matcher.match(probes, portraits), want)
     matcher.close()
+    with small(faces="auto") as matcher:  # looks at what it takes as crops
+        matcher.match(probes, portraits)
+        finder = matcher._detector
+        assert finder._network._session is not None
+    assert finder._network._session is None
 
 
 def test_a_group_is_one_subject_whose_hypotheses_are_pooled(small, face, tmp_path):

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import meetmid
 from meetmid.config import MatchConfig, configured, preset
 from meetmid.errors import ConfigError
+from meetmid.faces.alignment import ARCFACE_112
 from meetmid.matcher import Matcher
 from meetmid.probes.resolution import Detail
 from meetmid.resize import resize, to_float, to_uint8
@@ -275,3 +277,30 @@ def test_a_plan_counts_the_second_network(small, make_matcher, tmp_path):
                 plan = matcher.plan(3, 2, measure=False)
                 counts.append((plan.probe_templates, plan.gallery_templates))
         assert counts[1] == (counts[0][0] + 3 * extra, counts[0][1])
+
+
+def test_small_faces_are_cut_finely_and_measured_by_their_own_pixels(small, face, portraits, tmp_path):
+    """Given by points; their detail is that of the picture, and what explains them is made of the same templates."""
+    noise = np.random.default_rng(3).normal(0, 12, (2, 90, 90, 3))
+    pictures = [np.clip(face(seed, 90) + its, 0, 255).astype(np.uint8) for seed, its in zip((3, 4), noise, strict=True)]
+    points = [np.array(ARCFACE_112.points) * 30 / 112 + 30.0] * 2
+    with small(sharp_between=(8, 40), crop="arcface5", work_size=128) as matcher:
+        gallery = matcher.enroll(portraits)
+        result = matcher.match(pictures, gallery, faces=points)
+        crops = [result.probe_crops.crop(k) for k in range(2)]
+        assert [crop.shape for crop in crops] == [(60, 60, 3)] * 2
+        assert [result.probe_crops.fine(k) for k in range(2)] == [2, 2]
+        assert (result.probe_size[:, 1] <= 30).all()
+        assert (matcher.match(crops, gallery).probe_size[:, 1] > result.probe_size[:, 1]).any()  # given as crops
+        result.save(tmp_path / "result.npz")
+        back = meetmid.MatchResult.load(tmp_path / "result.npz")
+        for told in (result.explain(0, 2), back.explain(0, 2, matcher=matcher, gallery=gallery)):
+            assert told.score == result.scores[0, 2]
+            assert sum(value for _, value in told.probe_shares) == pytest.approx(1, abs=1e-6)
+        shares = [matcher.comparison.sides([crops[0]], gallery, None, [fine])[1][0] for fine in (2, 1)]
+        assert shares[0] == pytest.approx(matcher.config.share_as_it_is(result.probe_size[0, 1]))
+        assert shares[1] > shares[0]
+        own = matcher.enroll(pictures, faces=points)  # portraits keep their pixels: their degradations count them
+        assert own.crops.crop(0).shape == (30, 30, 3)
+    with small(crop="arcface5", work_size=100) as matcher:  # what would be reduced again is not cut finely
+        assert matcher.match(pictures[:1], portraits, faces=points[:1]).probe_crops.crop(0).shape == (30, 30, 3)

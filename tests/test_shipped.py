@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ import pytest
 
 import meetmid
 from meetmid.evaluation import FarCamera
-from meetmid.faces.alignment import CLASSIC_96X112, align
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align, similarity
 from meetmid.faces.crops import most_prominent
+from meetmid.faces.finder import Finder
+from meetmid.runtime.cards import read_card
 from meetmid.runtime.registry import get_model
 
 SPLIT = Path(__file__).parents[1] / "benchmarks" / "splits" / "test.txt"
@@ -90,6 +93,32 @@ def test_small_faces_are_found_in_a_large_picture(people) -> None:
     found = meetmid.find_faces(scene)
     for x, y in places:
         assert any(np.hypot(f.box[0] + f.box[2] / 2 - x - 30, f.box[1] + f.box[3] / 2 - y - 30) < 10 for f in found)
+
+
+def test_the_pointer_finds_the_points_of_small_faces(people) -> None:
+    """In pictures whose faces' crops would be 20 px: nearer than the finder's own, and near enough to align by."""
+    card = get_model("finder")
+    assert card.partner is not None
+    both, alone = Finder(card, device="cpu"), Finder(replace(card, partner=None), device="cpu")
+    errors: dict[Finder, list[float]] = {both: [], alone: []}
+    for k, (_, _, picture, points) in enumerate(people):
+        side = round(len(picture) * 20 / 112 * float(np.hypot(*similarity(points, np.array(ARCFACE_112.points))[:, 0])))
+        far = FarCamera(size=side, jitter=0.0, tilt=0.0).capture(picture, (4, k))
+        true = (points + 0.5) * side / len(picture) - 0.5
+        for finder, its in errors.items():
+            seen = finder.detect(far)
+            if seen:
+                apart = np.linalg.norm(np.array(most_prominent(seen, far.shape[:2]).points) - true, axis=1).mean()
+                its.append(float(apart / np.linalg.norm(true[0] - true[1])))
+    assert len(errors[both]) == len(errors[alone]) >= 0.9 * len(people)
+    assert np.median(errors[both]) < 0.8 * np.median(errors[alone])
+    assert np.median(errors[both]) < 0.09
+
+
+def test_the_shipped_finder_names_the_pointer() -> None:
+    partner = get_model("finder").partner
+    assert partner is not None
+    assert read_card(partner / "card.toml").sha256 == get_model("pointer").sha256
 
 
 def test_an_empty_picture_has_no_face() -> None:

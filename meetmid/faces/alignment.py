@@ -62,7 +62,7 @@ TEMPLATES = {t.name: t for t in (ARCFACE_112, ARCFACE_128, CLASSIC_96X112, LIGHT
 
 
 FINE = 64
-"""Crops of fewer pixels a side at their faces' own resolution are cut twice as fine."""
+"""Crops of fewer pixels a side at their faces' own resolution are small."""
 
 
 def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -83,6 +83,13 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     return np.hstack([scale * rotation, (mean_target - scale * rotation @ mean_source)[:, None]])
 
 
+def fineness(points: NDArray[np.float64], template: AlignmentTemplate) -> int:
+    """Crop pixels per picture pixel that a face is to be cut with: 2 where it is small, since a warp at a small face's own
+    resolution blurs it, else 1."""
+    matrix = similarity(points, template.scaled(*template.size))
+    return 2 if max(template.size) < FINE * math.hypot(matrix[0, 0], matrix[1, 0]) else 1
+
+
 def align(
     image: NDArray[np.uint8],
     points: NDArray[np.float64],
@@ -90,20 +97,18 @@ def align(
     *,
     size: tuple[int, int] | None = None,
     max_side: int = 512,
+    fine: int = 1,
 ) -> NDArray[np.uint8]:
-    """Cut a face so that its five points land on ``template`` (bilinear, constant-0 border).
+    """Cut a face so that its five points land on ``template`` (constant-0 border; bilinear, bicubic where ``fine`` > 1).
 
     ``image`` (H, W, 3) uint8 RGB, ``points`` (5, 2). ``size`` = (width, height) of the crop; without it the crop keeps the
-    face's own resolution (one crop pixel per picture pixel), its longer side bounded by ``max_side``; a crop that would have
-    less than :data:`FINE` pixels a side has twice as many, interpolated bicubically, since a warp at a small face's own
-    resolution blurs it. A picture that is shrunk is first resized with the antialiased bicubic filter, so that the warp never
-    aliases.
+    face's own resolution (``fine`` crop pixels per picture pixel along each side), its longer side bounded by ``max_side``. A
+    picture that is shrunk is first resized with the antialiased bicubic filter, so that the warp never aliases.
     """
     native = similarity(points, template.scaled(*template.size))
     scale = math.hypot(native[0, 0], native[1, 0])
-    is_fine = size is None and max(template.size) < FINE * scale
     if size is None:
-        factor = min((2.0 if is_fine else 1.0) / scale, max_side / max(template.size))
+        factor = min(fine / scale, max_side / max(template.size))
         size = (max(1, round(template.size[0] * factor)), max(1, round(template.size[1] * factor)))
     shrink = scale * max(size[0] / template.size[0], size[1] / template.size[1])
     if shrink < 0.75:
@@ -113,4 +118,4 @@ def align(
         ratio = np.array([small[1] / width, small[0] / height])
         points = (points + 0.5) * ratio - 0.5
     matrix = similarity(points, template.scaled(*size))
-    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC if is_fine else cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC if fine > 1 else cv2.INTER_LINEAR), np.uint8)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import Crop
 from meetmid.errors import InputError
-from meetmid.faces.alignment import AlignmentTemplate, align
+from meetmid.faces.alignment import AlignmentTemplate, align, fineness
 from meetmid.images import MAX_PIXELS
 
 BOX_FACTOR = 1.3
@@ -97,8 +97,13 @@ def cut_box(image: NDArray[np.uint8], box: tuple[float, float, float, float], *,
     return np.ascontiguousarray(inside)
 
 
-def cut(image: NDArray[np.uint8], face: Face, *, how: Crop, template: AlignmentTemplate) -> NDArray[np.uint8]:
-    """One face crop (H, W, 3) uint8: aligned where ``how`` asks for it and the points are known, else the box x 1.3."""
+def cut(
+    image: NDArray[np.uint8], face: Face, *, how: Crop, template: AlignmentTemplate, is_fine: bool = False
+) -> tuple[NDArray[np.uint8], int]:
+    """One face crop (H, W, 3) uint8: aligned where ``how`` asks for it and the points are known, else the box x 1.3; and its
+    pixels per pixel of the picture along each side, more than one where ``is_fine`` and the aligned face is small."""
     if how == "arcface5" and face.points is not None:
-        return align(image, np.array(face.points), template)
-    return cut_box(image, face.box, square=how == "square")
+        points = np.array(face.points)
+        fine = fineness(points, template) if is_fine else 1
+        return align(image, points, template, fine=fine), fine
+    return cut_box(image, face.box, square=how == "square"), 1

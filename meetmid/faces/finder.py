@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.errors import ModelError
+from meetmid.errors import InputError, ModelError
 from meetmid.faces.crops import Face
 from meetmid.faces.pointer import MIRRORED, Pointer
 from meetmid.runtime.cards import ModelCard, read_card
@@ -39,6 +39,10 @@ IN_COMMON = 0.45
 CLOSE, SHARE = 160, 0.6
 """Points are found anew in a view of this side, of which the box takes this share."""
 
+TINY, LENIENT = 20.0, 0.7
+"""Faces of fewer pixels count from a score so many times the threshold on: a pixel that their box is off costs them more of it,
+and hardly anything else so small is taken for a face."""
+
 LEAST = 0.3
 """Score of what counts as a face in the close view, where one is known to be."""
 
@@ -53,8 +57,8 @@ class Finder:
     """Faces of about 12 px to the whole of a picture, by the network of a ``detector`` card, whose partner, if it names one, is
     the pointer that finds the points of the small ones.
 
-    ``threshold`` is the lowest score in [0, 1] of a face that counts: an estimate of the overlap between its box and the
-    face's, so a small or blurred face scores low.
+    ``threshold`` is the lowest score in [0, 1] of a face that counts (of less than 20 px: 0.7 of it): an estimate of the
+    overlap between its box and the face's, so a small or blurred face scores low.
     """
 
     def __init__(self, card: ModelCard, *, device: str = "auto", threads: int | None = None, threshold: float = 0.7) -> None:
@@ -70,6 +74,12 @@ class Finder:
     def sha256(self) -> str:
         """Of its networks' files."""
         return self.card.sha256 + (self._pointer.card.sha256 if self._pointer else "")
+
+    def close(self) -> None:
+        """Release the sessions; the next use opens them again."""
+        self._network.close()
+        if self._pointer:
+            self._pointer.close()
 
     def at(self, threshold: float) -> Finder:
         """The same finder with another threshold."""
@@ -94,9 +104,13 @@ class Finder:
 
     def _closer(self, image: NDArray[np.uint8], box: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
         """The points (5, 2) of a small face by the pointer, else their mean in a close view of the face and in its mirror
-        image; ``points`` where both miss it."""
+        image; ``points`` where they miss it."""
         if self._pointer and np.sqrt(box[2] * box[3]) < SMALL:
-            return self._pointer.points(image, box)
+            try:
+                near = self._pointer.points(image, box)
+            except InputError:  # points that coincide
+                return points
+            return near if (np.abs(near - box[:2] - box[2:] / 2) < box[2:]).all() else points
         shown, left, top, step = close_view(image, box)
         found = []
         for view, cells in enumerate(self._network.run(np.stack([shown, shown[:, ::-1]]))):
@@ -131,9 +145,11 @@ class Finder:
         height, width = (shown_side(side, shrink) for side in tile.shape[:2])
         how = cv2.INTER_LINEAR if height >= tile.shape[0] else cv2.INTER_AREA
         shown = cv2.resize(tile, (width, height), interpolation=how)
-        scores, boxes, points = decode(self._network.run(shown[None])[0], (height, width), self.threshold)
+        scores, boxes, points = decode(self._network.run(shown[None])[0], (height, width), LENIENT * self.threshold)
         ratio = np.array([tile.shape[1] / width, tile.shape[0] / height])
-        return scores, boxes * np.tile(ratio, 2), (points + 0.5) * ratio - 0.5
+        boxes, points = boxes * np.tile(ratio, 2), (points + 0.5) * ratio - 0.5
+        kept = (scores >= self.threshold) | (np.sqrt(boxes[:, 2] * boxes[:, 3]) < TINY)
+        return scores[kept], boxes[kept], points[kept]
 
 
 def overlap(boxes: NDArray[np.float64], box: NDArray[np.float64]) -> NDArray[np.float64]:

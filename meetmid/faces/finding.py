@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -19,6 +20,7 @@ from meetmid.faces.finder import Finder
 from meetmid.faces.repeats import Joined, joined, joined_around
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
+LOG = logging.getLogger("meetmid")
 CROP_SIDE = 192
 """``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop."""
 
@@ -28,8 +30,11 @@ FRAME = 0.3
 LEAST_OF_CROPS = 0.2
 """The library's own finder's lowest score for the face of a crop."""
 
+WAY = 2
+"""Raised whenever the same picture and hint may give another crop: what was begun before does not go on."""
+
 LOOSE = 0.5
-"""A face whose box takes less of the sides of a picture that was taken as a crop is told of."""
+"""A picture that was taken as a crop, of whose sides the box of the face takes less, shows much more than a face."""
 
 FACE_MODES = get_args(Faces)
 Hint = Any
@@ -39,23 +44,22 @@ Hint = Any
 @dataclass(frozen=True)
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
-    joined to one; ``share``, what part of its sides the face takes of a picture that ``"auto"`` took as a crop, where that is
-    less than :data:`LOOSE`."""
+    joined to one; ``is_loose``, whether ``"auto"`` took a picture as a crop that shows much more than a face; ``fine``, the
+    crop's pixels per pixel of the picture along each side."""
 
     picture: NDArray[np.uint8]
     native: float
     repeats: tuple[int, int] = (1, 1)
-    share: float | None = None
+    is_loose: bool = False
+    fine: int = 1
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
         told = []
         if self.repeats != (1, 1):
             told.append("pixels repeated {} x {} times were joined".format(*self.repeats))
-        if self.share is not None:
-            told.append(
-                f"taken as a face crop for its size, but a face takes {self.share:.0%} of its sides: faces='detect' cuts it out"
-            )
+        if self.is_loose:
+            told.append("taken as a face crop for its size, but shows much more than a face: faces='detect' cuts it out")
         return told
 
 
@@ -73,10 +77,11 @@ def find_faces(
 
 def find_crop(
     source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS, *,
-    joins: bool = False,
+    joins: bool = False, is_fine: bool = False,
 ) -> FoundCrop | None:
     """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
-    other; None where a detector finds none. Raises InputError for a bad picture or hint."""
+    other, with ``is_fine`` more finely where it is small; None where a detector finds none. Raises InputError for a bad picture
+    or hint."""
     image = load(source, color=config.color, most=most)
     height, width = image.shape[:2]
     if isinstance(hint, str):
@@ -84,8 +89,8 @@ def find_crop(
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
             whole = joined(image) if joins else Joined(image)
-            share = _share(whole.picture, detector) if hint == "auto" else None
-            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats, share)
+            is_loose = hint == "auto" and _is_loose(whole.picture, detector)
+            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats, is_loose)
         found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
     else:
         found = given_faces(hint)
@@ -93,16 +98,22 @@ def find_crop(
         return None
     face = most_prominent(found, (height, width))
     shown, its = joined_around(image, face) if joins else (Joined(image), face)
-    return FoundCrop(cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment]), face.size, shown.repeats)
+    crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
+    return FoundCrop(crop, face.size, shown.repeats, fine=fine)
 
 
-def _share(picture: NDArray[np.uint8], detector: Detector) -> float | None:
-    """What part of the sides of a supposed crop the face takes that the library's own finder sees there, if it is little."""
-    found = detector.boxes(picture) if isinstance(detector, Finder) else []
-    if not found:
-        return None
-    share = most_prominent(found, picture.shape[:2]).size / float(np.sqrt(picture.shape[0] * picture.shape[1]))
-    return share if share < LOOSE else None
+def _is_loose(picture: NDArray[np.uint8], detector: Detector) -> bool:
+    """Whether the library's own finder sees a face in a supposed crop that takes little of it. It is only asked for advice:
+    where it cannot be, nothing is told."""
+    if not isinstance(detector, Finder):
+        return False
+    try:
+        found = detector.boxes(picture)
+    except Exception:
+        LOG.debug("no look at what was taken as a crop", exc_info=True)
+        return False
+    sides = float(np.sqrt(picture.shape[0] * picture.shape[1]))
+    return bool(found) and most_prominent(found, picture.shape[:2]).size < LOOSE * sides
 
 
 def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:

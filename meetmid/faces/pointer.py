@@ -46,8 +46,19 @@ class Pointer:
 
     def _seen(self, image: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """The mean of the points in a view, to which ``matrix`` (2, 3) leads, and in its mirror image."""
-        view = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        back = np.linalg.inv(matrix[:, :2])
+        corners = (np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]]) - 0.5 - matrix[:, 2]) @ back.T
+        limits = np.array(image.shape[1::-1])
+        low = np.clip(np.floor(corners.min(axis=0)).astype(int) - 2, 0, limits - 1)  # a warp refuses very wide pictures
+        high = np.clip(np.ceil(corners.max(axis=0)).astype(int) + 3, low + 1, limits)
+        near = np.column_stack([matrix[:, :2], matrix[:, 2] + matrix[:, :2] @ low])
+        around = image[low[1] : high[1], low[0] : high[0]]
+        view = cv2.warpAffine(around, near, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shown = np.asarray(view, np.uint8)
         rows = self._network.run(np.stack([shown, shown[:, ::-1]])).astype(np.float64).reshape(2, 5, 2)
         places = (rows[0] + rows[1, MIRRORED] * [-1, 1]) / 2 * SIDE + (SIDE - 1) / 2
-        return np.asarray((places - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
+        return np.asarray((places - matrix[:, 2]) @ back.T)
+
+    def close(self) -> None:
+        """Release the session; the next use opens it again."""
+        self._network.close()

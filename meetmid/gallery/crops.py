@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 import threading
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 IN_MEMORY = 4 * 2**20
+HEAD = 33
+"""Bytes of a PNG before its first chunk that may say how dense its pixels are: signature and IHDR (ISO/IEC 15948, 5.6)."""
+
+
+def _density(fine: int) -> bytes:
+    """The chunk that says so many pixels per unit, whatever that is (pHYs; ISO/IEC 15948, 11.3.5.3)."""
+    body = b"pHYs" + struct.pack(">IIB", fine, fine, 0)
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 class CropStore:
@@ -34,9 +44,11 @@ class CropStore:
         self.__init__()  # type: ignore[misc]
         self._fill(state["data"], state["lengths"])
 
-    def append(self, crop: NDArray[np.uint8] | None) -> None:
-        """Keep the next crop; None marks a picture that gave none."""
+    def append(self, crop: NDArray[np.uint8] | None, fine: int = 1) -> None:
+        """Keep the next crop, which has ``fine`` pixels per pixel of its picture; None marks a picture that gave none."""
         code = b"" if crop is None else cv2.imencode(".png", np.ascontiguousarray(crop[..., ::-1]))[1].tobytes()
+        if code and fine > 1:
+            code = code[:HEAD] + _density(fine) + code[HEAD:]
         with self._lock:
             start = self._file.seek(0, 2)
             self._file.write(code)
@@ -59,6 +71,11 @@ class CropStore:
             return None
         decoded = np.asarray(cv2.imdecode(np.frombuffer(code, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         return np.ascontiguousarray(decoded[..., ::-1])
+
+    def fine(self, index: int) -> int:
+        """A crop's pixels per pixel of its picture; 1 where there is none."""
+        code = self.code(index)
+        return int.from_bytes(code[HEAD + 8 : HEAD + 12], "big") if code[HEAD + 4 : HEAD + 8] == b"pHYs" else 1
 
     def part(self, start: int, stop: int) -> CropStore:
         """Crops start .. stop, as a store of their own; those that lie in files stay there."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.faces.repeats import joined
-from meetmid.resize import Image, resize, to_float
+from meetmid.resize import Image, resize, to_float, to_uint8
 
 TOLERANCE = 2.0
 """Grey levels (RMS) that a reduction may lose and still count as lossless: about the noise of a good camera."""
@@ -27,8 +27,11 @@ class Detail:
     noise: float
 
     @classmethod
-    def of(cls, crop: NDArray[np.uint8]) -> Detail:
-        """Of a face crop (H, W, 3) uint8."""
+    def of(cls, crop: NDArray[np.uint8], fine: int = 1) -> Detail:
+        """Of a face crop (H, W, 3) uint8 that was cut with ``fine`` pixels per pixel of its picture along each side: their
+        interpolation hides noise, so it is looked at with one."""
+        if fine > 1:
+            crop = to_uint8(resize(to_float(crop), (max(1, crop.shape[0] // fine), max(1, crop.shape[1] // fine))))
         crop = _distinct(crop)
         noise = noise_level(crop)
         return cls(_resolution(crop, noise), noise)

@@ -175,7 +175,8 @@ def labelled(data: Path, out: Path, names: frozenset[str] | None = None) -> list
 
 
 def publish(network: Finder, data: Path, out: Path, training: dict[str, int]) -> None:
-    """Export, measure on people never trained on and write the model's folder, ``out / "model"``."""
+    """Export, measure on people never trained on and write the model's folder, ``out / "model"``; what is put in place of
+    ``models/finder`` has no partner until ``models/pointer/train.py`` names the pointer."""
     folder = out / "model"
     folder.mkdir(exist_ok=True)
     weights = sum(p.numel() for p in network.parameters())

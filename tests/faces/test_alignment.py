@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skimage.transform import SimilarityTransform
 
 from meetmid.errors import InputError
-from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, TEMPLATES, align, similarity
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, TEMPLATES, align, fineness, similarity
 from meetmid.runtime.cards import ALIGNMENTS
 
 TARGET = np.array(ARCFACE_112.points)
@@ -89,7 +89,7 @@ def test_the_points_land_on_the_template(template, scale: float) -> None:
     assert np.abs(found - np.array(template.points)).max() < 0.15
 
 
-@pytest.mark.parametrize("scale", [0.6, 1.0, 2.5, 4.0])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.5, 4.0])
 def test_a_crop_keeps_the_resolution_of_the_face(scale: float) -> None:
     side = int(180 * scale)
     points = moved(TARGET, scale, 0.0, (20 * scale, 20 * scale))
@@ -105,7 +105,8 @@ def test_a_small_crop_is_twice_as_fine_and_loses_little(scale: float, angle: flo
     """Against the drawing itself at twice the resolution; cut at the face's own, bilinearly, it is blurred."""
     points = moved(TARGET, scale, angle, (60 * scale, 30 * scale))
     picture = dotted(points, 60 + round(180 * scale), 7 * scale)
-    crop = align(picture, points)
+    assert fineness(points, ARCFACE_112) == 2
+    crop = align(picture, points, fine=2)
     side = round(224 * scale)
     assert crop.shape == (side, side, 3)
     expected = TARGET * side / 112
@@ -116,7 +117,13 @@ def test_a_small_crop_is_twice_as_fine_and_loses_little(scale: float, angle: flo
     errors = [np.abs(got - fine)[inside, inside].mean() for got in (crop, blurred)]
     assert errors[0] < 0.7 * errors[1]
     assert errors[0] < 2
-    assert align(picture, points, max_side=20).shape == (20, 20, 3)
+    assert align(picture, points, fine=2, max_side=20).shape == (20, 20, 3)
+
+
+@pytest.mark.parametrize("template", [ARCFACE_112, CLASSIC_96X112], ids=lambda t: t.name)
+def test_faces_of_less_than_64_px_are_small(template) -> None:
+    for side, fine in ((63.5, 2), (64.5, 1)):
+        assert fineness(moved(np.array(template.points), side / 112, 0.4, (9.0, 7.0)), template) == fine
 
 
 def test_the_native_size_is_bounded() -> None:

@@ -65,12 +65,17 @@ def test_an_absurd_box_is_refused_before_memory_is_taken(box: tuple[float, ...])
 def test_how_a_face_is_cut() -> None:
     points = np.array(ARCFACE_112.points) * 0.5 + (20, 10)
     with_points = Face((30, 20, 20, 10), tuple(map(tuple, points)))
-    np.testing.assert_array_equal(cut(PICTURE, with_points, how="arcface5", template=ARCFACE_112), align(PICTURE, points))
+    for is_fine, fine in ((False, 1), (True, 2)):
+        crop, its = cut(PICTURE, with_points, how="arcface5", template=ARCFACE_112, is_fine=is_fine)
+        assert its == fine
+        np.testing.assert_array_equal(crop, align(PICTURE, points, fine=fine))
     bare = Face((30, 20, 20, 10))
     for how, square in (("arcface5", False), ("box", False), ("square", True)):
         expected = cut_box(PICTURE, bare.box, square=square)
-        np.testing.assert_array_equal(cut(PICTURE, bare, how=how, template=ARCFACE_112), expected)
-    assert cut(PICTURE, with_points, how="box", template=ARCFACE_112).shape == (13, 26, 3)
+        crop, fine = cut(PICTURE, bare, how=how, template=ARCFACE_112, is_fine=True)  # a box's pixels are the picture's
+        assert fine == 1
+        np.testing.assert_array_equal(crop, expected)
+    assert cut(PICTURE, with_points, how="box", template=ARCFACE_112)[0].shape == (13, 26, 3)
 
 
 def test_boxes_and_points_are_read_in_every_shape() -> None:

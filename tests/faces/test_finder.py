@@ -14,7 +14,20 @@ from hypothesis import strategies as st
 
 from meetmid.errors import ModelError
 from meetmid.faces.detection import open_detector
-from meetmid.faces.finder import CLOSE, LARGEST, OVERLAP, STRIDES, TILE, WHOLE, Finder, close_view, decode, shrinks, tiles
+from meetmid.faces.finder import (
+    CLOSE,
+    LARGEST,
+    LENIENT,
+    OVERLAP,
+    STRIDES,
+    TILE,
+    WHOLE,
+    Finder,
+    close_view,
+    decode,
+    shrinks,
+    tiles,
+)
 from meetmid.runtime.cards import ModelCard, make_contract, write_card
 
 
@@ -90,6 +103,21 @@ def test_every_face_is_found_once_and_in_place_whatever_its_size(finder: Finder,
         assert near.points is not None
         corners = np.array(near.points)[[0, 4]] + 0.5
         assert np.abs(corners - [box[:2], np.add(box[:2], box[2:])]).max() < slack
+
+
+@pytest.mark.parametrize(("size", "least"), [(14, LENIENT * 0.7), (18, LENIENT * 0.7), (24, 0.7), (60, 0.7)])
+def test_tiny_faces_count_from_a_lower_score_on(finder: Finder, monkeypatch, size, least) -> None:
+    picture = np.zeros((200, 200, 3), np.uint8)
+    cv2.circle(picture, (100, 90), size // 2, (255, 255, 255), -1)
+    for score, counts in ((least + 0.01, True), (least - 0.01, False)):
+
+        def scored(self, pictures: np.ndarray, score: float = score) -> np.ndarray:
+            cells = blob_cells(pictures)
+            cells[..., 0] = np.where(cells[..., 0] > 0, np.log(score / (1 - score)), -20)
+            return cells
+
+        monkeypatch.setattr(finder, "_network", type("Scored", (), {"run": scored})())
+        assert [face.score for face in finder.detect(picture)] == ([pytest.approx(score, abs=1e-5)] if counts else [])
 
 
 def test_boxes_are_those_of_the_faces(finder: Finder) -> None:

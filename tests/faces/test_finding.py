@@ -185,7 +185,7 @@ def test_a_batch_keeps_pictures_without_a_face_as_failures(small, face) -> None:
 
 def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(small, face, monkeypatch) -> None:
     """The library's own finder looks, at what is taken as a crop for its size alone; the crop stays as it is."""
-    sides = {64: 20.0, 60: 40.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
+    sides = {64: 31.0, 60: 31.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
     asked: list[tuple[int, ...]] = []
 
     def boxes(self: finders.Finder, image: np.ndarray) -> list[Face]:
@@ -195,17 +195,27 @@ def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(s
 
     monkeypatch.setattr(finders.Finder, "boxes", boxes)
     probes, portraits = [face(k, size) for k, size in enumerate(sides)], [face(3, 64), face(4, 60)]
-    told = "ok: taken as a face crop for its size, but a face takes 31% of its sides: faces='detect' cuts it out"
+    told = "ok: taken as a face crop for its size, but shows much more than a face: faces='detect' cuts it out"
     with small(faces="auto") as matcher:
         result = matcher.match(probes, portraits)
         assert result.probe_status == (told, "ok", "ok")
         assert result.gallery_status == (told, "ok")
         assert len(asked) == 5
         crops = matcher.match(probes, portraits, faces="crop")
+        group = matcher.match([[probes[0], probes[0], probes[1]]], portraits, faces={"gallery": "crop"})
+        assert group.probe_status == (told,)
+        asked.clear()
         own = matcher.match(probes, portraits, faces=[np.array([8, 8, 40, 40])] * 3)
     assert crops.probe_status == own.probe_status == ("ok",) * 3
-    assert len(asked) == 5 + 2  # the portraits of the last match, whose probes' boxes are given
+    assert len(asked) == 2  # the portraits of the last match, whose probes' boxes are given
     assert np.array_equal(crops.scores, result.scores)
+
+    def broken(self: finders.Finder, image: np.ndarray) -> list[Face]:
+        raise RuntimeError("no finder today")
+
+    monkeypatch.setattr(finders.Finder, "boxes", broken)  # advice only
+    with small(faces="auto") as matcher:
+        assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
     with small(faces="auto", detector=Finder(Face((5, 5, 20, 20)))) as matcher:  # a caller's own detector is not asked
         assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
 

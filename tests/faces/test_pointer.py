@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,6 +75,34 @@ def test_points_are_found_where_they_are_and_the_last_view_is_upright(monkeypatc
     if inside.all():
         places = (Dots().run(dots.views[-1])[0].reshape(5, 2)) * SIDE + (SIDE - 1) / 2
         assert np.abs(places - PLACES).max() < 1.0
+
+
+@pytest.mark.parametrize("middle", [(100.0, 80.0), (18.0, 140.0), (180.0, 22.0)])
+def test_beyond_the_picture_its_edge_is_repeated(monkeypatch, middle) -> None:
+    """As in a picture whose edge was repeated before; also in one wider than OpenCV warps."""
+    points, box = posed(40, 10, middle)
+    picture, pointer, dots = drawn(points, 1.5), Pointer(card()), Dots()
+    monkeypatch.setattr(pointer, "_network", dots)
+    found = pointer.points(picture, box)
+    framed = cv2.copyMakeBorder(picture, 90, 90, 90, 90, cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(pointer.points(framed, box + np.array([90, 90, 0, 0])), found + 90, atol=0.02)
+    wide = cv2.copyMakeBorder(picture, 0, 0, 0, 40_000, cv2.BORDER_REPLICATE)
+    np.testing.assert_allclose(pointer.points(wide, box), found, atol=0.02)
+
+
+def test_points_far_from_their_box_are_not_believed(tmp_path: Path, monkeypatch) -> None:
+    contract = make_contract({"size": [0, 0], "alignment": ""})
+    finder = Finder(ModelCard("finder", "detector", tmp_path / "no.onnx", "", "none", contract))
+    kept = np.full((5, 2), 30.0)
+    for place, believed in ((31.0, True), (300.0, False), (np.nan, False)):
+        at = type("At", (), {"points": lambda self, image, box, place=place: np.full((5, 2), place)})
+        monkeypatch.setattr(finder, "_pointer", at())
+        got = finder._closer(np.zeros((60, 60, 3), np.uint8), np.array([20.0, 20.0, 20.0, 20.0]), kept)
+        assert np.array_equal(got, kept) != believed
+    broken = Pointer(card())
+    monkeypatch.setattr(broken, "_network", type("NaN", (), {"run": lambda self, p: np.full((2, 10), np.nan, np.float32)})())
+    monkeypatch.setattr(finder, "_pointer", broken)
+    assert np.array_equal(finder._closer(np.zeros((60, 60, 3), np.uint8), np.array([20.0, 20.0, 20.0, 20.0]), kept), kept)
 
 
 def test_the_mirror_image_undoes_what_a_network_errs_to_one_side(monkeypatch) -> None:

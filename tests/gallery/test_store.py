@@ -1,13 +1,16 @@
 """Enrolled galleries on disk and the crops in them."""
 
 import hashlib
+import io
 import json
 import pickle
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from meetmid.errors import InputError, StoreError
 from meetmid.gallery import crops as crops_module
@@ -176,15 +179,19 @@ def test_without_crops_and_without_any_good_portrait(small, face, tmp_path):
 
 def test_crops_are_kept_bit_for_bit(face):
     kept = [face(1, 30), None, face(2, 17)[:, :5], np.zeros((1, 1, 3), np.uint8)]
-    store = CropStore()
-    for crop in kept:
-        store.append(crop)
+    store, fineness = CropStore(), (1, 2, 2, 1)
+    for crop, fine in zip(kept, fineness, strict=True):
+        store.append(crop, fine)
     again = (store, pickle.loads(pickle.dumps(store)), CropStore.unpack(*store.pack()))
     for one in again:
         assert len(one) == 4
         for k, crop in enumerate(kept):
             got = one.crop(k)
             assert got is None if crop is None else np.array_equal(got, crop)
+            assert one.fine(k) == (1 if crop is None else fineness[k])
+    assert cv2.imdecode(np.frombuffer(store.code(2), np.uint8), cv2.IMREAD_UNCHANGED).shape == (17, 5, 3)
+    with Image.open(io.BytesIO(store.code(2))) as image:
+        assert image.info["aspect"] == (2, 2)  # pixels per unit, whatever that is
 
 
 def test_crops_spill_to_a_file_and_are_read_by_many_threads(monkeypatch):

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from meetmid.faces.alignment import ARCFACE_112, align
 from meetmid.probes.resolution import Detail, effective_resolution, noise_level
 from meetmid.resize import resize, to_float, to_uint8
 
@@ -88,3 +89,19 @@ def test_an_edge_in_some_place_is_no_detail(face, name, true):
 def test_repeated_pixels_are_no_detail(face, true, side):
     far = face(1, true)
     assert Detail.of(cv2.resize(far, (side, side), interpolation=cv2.INTER_NEAREST)).resolution <= true
+
+
+@pytest.mark.parametrize("side", [20, 32])
+@pytest.mark.parametrize("sigma", [0.0, 8.0, 20.0])
+def test_a_finely_cut_face_is_measured_by_the_pixels_of_its_picture(face, side, sigma):
+    """Bicubic interpolation makes noise smooth: the crop itself would seem to hold more detail than its picture."""
+    picture = np.clip(noisy(cv2.resize(face(1, 2 * side), (2 * side,) * 2), sigma), 0, 255).astype(np.uint8)
+    points = np.array(ARCFACE_112.points) * side / 112 + side / 2
+    fine, native = (align(picture, points + 0.3, fine=times) for times in (2, 1))
+    assert fine.shape == (2 * side, 2 * side, 3)
+    known, asked = Detail.of(native), Detail.of(fine, 2)
+    assert asked.resolution <= side
+    assert abs(asked.resolution - known.resolution) <= 0.2 * side
+    assert asked.noise > 0.8 * known.noise
+    if sigma == 20.0:
+        assert Detail.of(fine).resolution > asked.resolution
