@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -89,18 +89,18 @@ class Finder:
 
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """Every face of an RGB uint8 (H, W, 3) picture, best score first."""
-        return [_face(score, box, self._closer(image, box, points)) for score, box, points in self._found(image)]
+        return [self.pointed(image, face) for face in self.rough(image)]
 
-    def boxes(self, image: NDArray[np.uint8]) -> list[Face]:
-        """As :meth:`detect`, without points."""
-        return [_face(score, box) for score, box, _ in self._found(image)]
+    def pointed(self, image: NDArray[np.uint8], face: Face) -> Face:
+        """A face of :meth:`rough` with points that were looked for anew."""
+        return replace(face, points=_pairs(self._closer(image, np.array(face.box), np.array(face.points))))
 
-    def _found(self, image: NDArray[np.uint8]) -> Iterator[tuple[Any, NDArray[np.float64], NDArray[np.float64]]]:
-        """Scores, boxes and rough points, best score first."""
+    def rough(self, image: NDArray[np.uint8]) -> list[Face]:
+        """As :meth:`detect`, with points that are too rough to align by."""
         passes = [self._pass(image, shrink) for shrink in shrinks(image.shape[:2])]
         scores, boxes, points = (np.concatenate(parts) for parts in zip(*passes, strict=True))
         kept = np.asarray(cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, IN_COMMON), int).ravel()
-        return ((scores[k], boxes[k], points[k]) for k in sorted(kept, key=lambda k: -scores[k]))
+        return [_face(scores[k], boxes[k], points[k]) for k in sorted(kept, key=lambda k: -scores[k])]
 
     def _closer(self, image: NDArray[np.uint8], box: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
         """The points (5, 2) of a small face by the pointer, else their mean in a close view of the face and in its mirror
@@ -238,7 +238,10 @@ def decode(cells: NDArray[np.float32], shape: tuple[int, int], threshold: float)
     return scores, np.hstack([middle - size / 2, size]), points
 
 
-def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64] | None = None) -> Face:
+def _face(score: Any, box: NDArray[np.float64], points: NDArray[np.float64]) -> Face:
     x, y, w, h = (float(v) for v in box)
-    five = None if points is None else tuple((float(a), float(b)) for a, b in points)
-    return Face((x, y, w, h), five, float(score))
+    return Face((x, y, w, h), _pairs(points), float(score))
+
+
+def _pairs(points: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(a), float(b)) for a, b in points)

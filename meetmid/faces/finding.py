@@ -91,12 +91,12 @@ def find_crop(
             whole = joined(image) if joins else Joined(image)
             is_loose = hint == "auto" and _is_loose(whole.picture, detector)
             return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats, is_loose)
-        found = _face_of_crop(image, detector) if hint == "landmarks" else _detected(image, detector)
+        face = _face_of_crop(image, detector) if hint == "landmarks" else _main_face(image, detector)
     else:
-        found = given_faces(hint)
-    if not found:
+        given = given_faces(hint)
+        face = most_prominent(given, (height, width)) if given else None
+    if face is None:
         return None
-    face = most_prominent(found, (height, width))
     shown, its = joined_around(image, face) if joins else (Joined(image), face)
     crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
     return FoundCrop(crop, face.size, shown.repeats, fine=fine)
@@ -108,7 +108,7 @@ def _is_loose(picture: NDArray[np.uint8], detector: Detector) -> bool:
     if not isinstance(detector, Finder):
         return False
     try:
-        found = detector.boxes(picture)
+        found = detector.rough(picture)
     except Exception:
         LOG.debug("no look at what was taken as a crop", exc_info=True)
         return False
@@ -116,17 +116,27 @@ def _is_loose(picture: NDArray[np.uint8], detector: Detector) -> bool:
     return bool(found) and most_prominent(found, picture.shape[:2]).size < LOOSE * sides
 
 
+def _main_face(image: NDArray[np.uint8], detector: Detector) -> Face | None:
+    """The most prominent of the faces found: the library's own finder need not find the points of the others."""
+    found = _detected(image, detector)
+    if not found:
+        return None
+    face = most_prominent(found, image.shape[:2])
+    return detector.pointed(image, face) if isinstance(detector, Finder) else face
+
+
 def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
-    """The faces found; a detector that breaks on one picture fails that picture, not the batch."""
+    """The faces found, by the library's own finder with rough points; a detector that breaks on one picture fails that picture,
+    not the batch."""
     try:
-        return detector.detect(image)
+        return detector.rough(image) if isinstance(detector, Finder) else detector.detect(image)
     except MeetmidError:
         raise
     except Exception as error:
         raise InputError(f"the face finder failed on a {image.shape[1]} x {image.shape[0]} px picture: {error}") from error
 
 
-def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
+def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> Face | None:
     """The face, if one is found, that a picture which is a face crop shows around its centre.
 
     Finders expect surroundings: the crop is framed by its own edges. A doubtful face counts, since there is one."""
@@ -136,7 +146,9 @@ def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
     framed = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE), np.uint8)
     middle = np.array([margin + width / 2, margin + height / 2])
     around = [f for f in _detected(framed, seeker) if (np.abs(middle - f.box[:2] - np.array(f.box[2:]) / 2) < f.size / 2).all()]
-    return [_moved(face, -margin) for face in around[:1]]
+    if not around:
+        return None
+    return _moved(seeker.pointed(framed, around[0]) if isinstance(seeker, Finder) else around[0], -margin)
 
 
 def _moved(face: Face, by: float) -> Face:

@@ -120,15 +120,15 @@ def test_tiny_faces_count_from_a_lower_score_on(finder: Finder, monkeypatch, siz
         assert [face.score for face in finder.detect(picture)] == ([pytest.approx(score, abs=1e-5)] if counts else [])
 
 
-def test_boxes_are_those_of_the_faces(finder: Finder) -> None:
+def test_rough_faces_are_the_faces_before_their_points_are_looked_for(finder: Finder) -> None:
     picture = np.zeros((300, 400, 3), np.uint8)
     for centre, size in (((60, 80), 20), ((200, 150), 50), ((330, 220), 90)):
         cv2.ellipse(picture, centre, (size // 2, int(0.6 * size)), 0, 0, 360, (255, 255, 255), -1)
-    faces = finder.detect(picture)
+    faces, rough = finder.detect(picture), finder.rough(picture)
     assert len(faces) == 3
-    assert [(face.box, face.score) for face in faces] == [(face.box, face.score) for face in finder.boxes(picture)]
+    assert [(face.box, face.score) for face in faces] == [(face.box, face.score) for face in rough]
     assert [face.score for face in faces] == sorted((face.score for face in faces), reverse=True)
-    assert all(face.points is None for face in finder.boxes(picture))
+    assert faces == [finder.pointed(picture, face) for face in rough] != rough
 
 
 def test_a_face_as_large_as_the_picture_is_seen_whole(finder: Finder) -> None:

@@ -11,7 +11,9 @@ import meetmid
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces import finder as finders
+from meetmid.faces.alignment import TEMPLATES, align
 from meetmid.faces.crops import Face, cut_box
+from meetmid.faces.detection import open_detector
 from meetmid.faces.finding import CROP_SIDE, find_crop, find_faces, hints_for
 from meetmid.images import Entry
 
@@ -70,6 +72,31 @@ def test_the_face_of_a_crop_is_the_one_around_its_centre() -> None:
     np.testing.assert_array_equal(found.picture, cut_box(image, (10, 10, 40, 40), square=False))
     assert found.native == 40
     assert find_crop(image, "landmarks", CONFIG, ALIGNMENT, Finder(beside)) is None
+
+
+def test_only_the_face_that_is_cut_has_its_points_looked_for(monkeypatch) -> None:
+    large, small = Face((90, 60, 60, 80), score=0.9), Face((10, 10, 30, 30), score=0.9)
+    template = np.array(TEMPLATES[ALIGNMENT].points)
+    asked: list[Face] = []
+
+    def pointed(self: finders.Finder, image: np.ndarray, its: Face) -> Face:
+        asked.append(its)
+        return replace(its, points=tuple(map(tuple, template * 0.7 + 85.0)))
+
+    monkeypatch.setattr(finders.Finder, "rough", lambda self, image: [small, large])
+    monkeypatch.setattr(finders.Finder, "pointed", pointed)
+    ours, image = open_detector("finder", device="cpu"), picture(240, 240)
+    for hint in ("detect", "auto"):
+        found = find_crop(image, hint, replace(CONFIG, crop="arcface5"), ALIGNMENT, ours)
+        np.testing.assert_array_equal(found.picture, align(image, template * 0.7 + 85.0))
+    inside = Face((60, 60, 50, 50))
+    monkeypatch.setattr(finders.Finder, "rough", lambda self, image: [small, inside])
+    found = find_crop(image[:100, :100], "landmarks", replace(CONFIG, crop="arcface5"), ALIGNMENT, ours)
+    assert asked == [large, large, inside]
+    np.testing.assert_array_equal(found.picture, align(image[:100, :100], template * 0.7 + 85.0 - 30))  # framed by 30 px
+    monkeypatch.setattr(finders.Finder, "rough", lambda self, image: [])
+    assert find_crop(image, "detect", CONFIG, ALIGNMENT, ours) is find_crop(image, "landmarks", CONFIG, ALIGNMENT, ours) is None
+    assert len(asked) == 3
 
 
 def test_given_boxes_and_points_need_no_finder() -> None:
@@ -188,12 +215,12 @@ def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(s
     sides = {64: 31.0, 60: 31.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
     asked: list[tuple[int, ...]] = []
 
-    def boxes(self: finders.Finder, image: np.ndarray) -> list[Face]:
+    def rough(self: finders.Finder, image: np.ndarray) -> list[Face]:
         asked.append(image.shape)
         side = sides[len(image)]
         return [Face((5.0, 5.0, side, side))] if side else []
 
-    monkeypatch.setattr(finders.Finder, "boxes", boxes)
+    monkeypatch.setattr(finders.Finder, "rough", rough)
     probes, portraits = [face(k, size) for k, size in enumerate(sides)], [face(3, 64), face(4, 60)]
     told = "ok: taken as a face crop for its size, but shows much more than a face: faces='detect' cuts it out"
     with small(faces="auto") as matcher:
@@ -213,7 +240,7 @@ def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(s
     def broken(self: finders.Finder, image: np.ndarray) -> list[Face]:
         raise RuntimeError("no finder today")
 
-    monkeypatch.setattr(finders.Finder, "boxes", broken)  # advice only
+    monkeypatch.setattr(finders.Finder, "rough", broken)  # advice only
     with small(faces="auto") as matcher:
         assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
     with small(faces="auto", detector=Finder(Face((5, 5, 20, 20)))) as matcher:  # a caller's own detector is not asked
