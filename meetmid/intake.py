@@ -290,13 +290,15 @@ class Intake:
         return share
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
-        """The face crop of a picture at its work size, a probe's small one cut more finely, with its repeated pixels joined
-        where probes are compared by their detail; raises InputError where there is none, TooLargeError where ``memory`` bytes
-        are too few."""
-        size = self.config.work_size
+        """The face crop of a picture at its work size, a probe's with its repeated pixels joined where probes are compared by
+        their detail, a small one cut more finely where its pixels are not what is enlarged; raises InputError where there is
+        none, TooLargeError where ``memory`` bytes are too few."""
+        config = self.config
+        reduces = config.work_size is not None and config.work_size < 2 * FINE
+        enlarges_pixels = config.lr_size is None and bool(config.scales)
         found = find_crop(
-            source, hint, self.config, alignment, self.detector, memory // DECODING,
-            joins=is_probe and self.config.sharp_between is not None, is_fine=is_probe and (size is None or size >= 2 * FINE),
+            source, hint, config, alignment, self.detector, memory // DECODING,
+            joins=is_probe and config.sharp_between is not None, is_fine=is_probe and not (reduces or enlarges_pixels),
         )
         if found is None:
             raise InputError("no face found")

@@ -302,5 +302,6 @@ def test_small_faces_are_cut_finely_and_measured_by_their_own_pixels(small, face
         assert shares[1] > shares[0]
         own = matcher.enroll(pictures, faces=points)  # portraits keep their pixels: their degradations count them
         assert own.crops.crop(0).shape == (30, 30, 3)
-    with small(crop="arcface5", work_size=100) as matcher:  # what would be reduced again is not cut finely
-        assert matcher.match(pictures[:1], portraits, faces=points[:1]).probe_crops.crop(0).shape == (30, 30, 3)
+    for options in ({"work_size": 100}, {"work_size": 128, "lr_size": None}):  # reduced again, or enlarged by its pixels
+        with small(crop="arcface5", **options) as matcher:
+            assert matcher.match(pictures[:1], portraits, faces=points[:1]).probe_crops.crop(0).shape == (30, 30, 3)
