@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -20,9 +19,9 @@ from meetmid.faces.finder import Finder
 from meetmid.faces.repeats import Joined, joined, joined_around
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
-LOG = logging.getLogger("meetmid")
 CROP_SIDE = 192
-"""``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop."""
+"""``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop, unless
+it shows much more than a face."""
 
 FRAME = 0.3
 """What is put around a crop before its points are looked for, as a share of its longer side."""
@@ -34,7 +33,7 @@ WAY = 2
 """Raised whenever the same picture and hint may give another crop: what was begun before does not go on."""
 
 LOOSE = 0.5
-"""A picture that was taken as a crop, of whose sides the box of the face takes less, shows much more than a face."""
+"""A picture as small as a crop, of whose sides the box of the face takes less, shows much more than a face and is searched."""
 
 FACE_MODES = get_args(Faces)
 Hint = Any
@@ -44,8 +43,8 @@ Hint = Any
 @dataclass(frozen=True)
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
-    joined to one; ``is_loose``, whether ``"auto"`` took a picture as a crop that shows much more than a face; ``fine``, the
-    crop's pixels per pixel of the picture along each side."""
+    joined to one; ``is_loose``, whether it was cut by ``"auto"`` from a picture as small as a crop; ``fine``, the crop's pixels
+    per pixel of the picture along each side."""
 
     picture: NDArray[np.uint8]
     native: float
@@ -59,7 +58,7 @@ class FoundCrop:
         if self.repeats != (1, 1):
             told.append("pixels repeated {} x {} times were joined".format(*self.repeats))
         if self.is_loose:
-            told.append("taken as a face crop for its size, but shows much more than a face: faces='detect' cuts it out")
+            told.append("small as a face crop, but showed much more than a face, which was cut out")
         return told
 
 
@@ -82,15 +81,16 @@ def find_crop(
     """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
     other, with ``is_fine`` more finely where it is small; None where a detector finds none. Raises InputError for a bad picture
     or hint."""
-    image = load(source, color=config.color, most=most)
+    image, is_loose = load(source, color=config.color, most=most), False
     height, width = image.shape[:2]
     if isinstance(hint, str):
         if hint not in FACE_MODES:
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
-        if hint == "crop" or (hint == "auto" and max(height, width) <= CROP_SIDE):
+        is_small = hint == "auto" and max(height, width) <= CROP_SIDE
+        is_loose = is_small and _is_loose(image, detector)
+        if hint == "crop" or (is_small and not is_loose):
             whole = joined(image) if joins else Joined(image)
-            is_loose = hint == "auto" and _is_loose(whole.picture, detector)
-            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats, is_loose)
+            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
         face = _face_of_crop(image, detector) if hint == "landmarks" else _main_face(image, detector)
     else:
         given = given_faces(hint)
@@ -99,21 +99,14 @@ def find_crop(
         return None
     shown, its = joined_around(image, face) if joins else (Joined(image), face)
     crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    return FoundCrop(crop, face.size, shown.repeats, fine=fine)
+    return FoundCrop(crop, face.size, shown.repeats, is_loose, fine)
 
 
-def _is_loose(picture: NDArray[np.uint8], detector: Detector) -> bool:
-    """Whether the library's own finder sees a face in a supposed crop that takes little of it. It is only asked for advice:
-    where it cannot be, nothing is told."""
-    if not isinstance(detector, Finder):
-        return False
-    try:
-        found = detector.rough(picture)
-    except Exception:
-        LOG.debug("no look at what was taken as a crop", exc_info=True)
-        return False
-    sides = float(np.sqrt(picture.shape[0] * picture.shape[1]))
-    return bool(found) and most_prominent(found, picture.shape[:2]).size < LOOSE * sides
+def _is_loose(image: NDArray[np.uint8], detector: Detector) -> bool:
+    """Whether the library's own finder sees a face in a supposed crop that takes little of it."""
+    found = _detected(image, detector) if isinstance(detector, Finder) else []
+    sides = float(np.sqrt(image.shape[0] * image.shape[1]))
+    return bool(found) and most_prominent(found, image.shape[:2]).size < LOOSE * sides
 
 
 def _main_face(image: NDArray[np.uint8], detector: Detector) -> Face | None:

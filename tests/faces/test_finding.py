@@ -210,8 +210,8 @@ def test_a_batch_keeps_pictures_without_a_face_as_failures(small, face) -> None:
     assert np.isfinite(result.scores[[0, 2]]).all()
 
 
-def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(small, face, monkeypatch) -> None:
-    """The library's own finder looks, at what is taken as a crop for its size alone; the crop stays as it is."""
+def test_auto_cuts_the_face_out_of_a_small_picture_that_shows_much_more(small, face, monkeypatch) -> None:
+    """Where the library's own finder sees one that takes less than half of the sides; others stay crops."""
     sides = {64: 31.0, 60: 31.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
     asked: list[tuple[int, ...]] = []
 
@@ -221,28 +221,21 @@ def test_a_picture_taken_as_a_crop_that_shows_much_more_than_a_face_is_told_of(s
         return [Face((5.0, 5.0, side, side))] if side else []
 
     monkeypatch.setattr(finders.Finder, "rough", rough)
+    monkeypatch.setattr(finders.Finder, "pointed", lambda self, image, its: its)
     probes, portraits = [face(k, size) for k, size in enumerate(sides)], [face(3, 64), face(4, 60)]
-    told = "ok: taken as a face crop for its size, but shows much more than a face: faces='detect' cuts it out"
-    with small(faces="auto") as matcher:
+    told = "ok: small as a face crop, but showed much more than a face, which was cut out"
+    with small(faces="auto", crop="box") as matcher:
         result = matcher.match(probes, portraits)
         assert result.probe_status == (told, "ok", "ok")
         assert result.gallery_status == (told, "ok")
-        assert len(asked) == 5
-        crops = matcher.match(probes, portraits, faces="crop")
+        cut = matcher.match(probes, portraits, faces={"probe": [np.array([5, 5, 31, 31]), "crop", "crop"], "gallery": {
+            "0": np.array([5, 5, 31, 31]), "1": "crop"}})
+        assert np.array_equal(cut.scores, result.scores)
         group = matcher.match([[probes[0], probes[0], probes[1]]], portraits, faces={"gallery": "crop"})
         assert group.probe_status == (told,)
         asked.clear()
-        own = matcher.match(probes, portraits, faces=[np.array([8, 8, 40, 40])] * 3)
-    assert crops.probe_status == own.probe_status == ("ok",) * 3
-    assert len(asked) == 2  # the portraits of the last match, whose probes' boxes are given
-    assert np.array_equal(crops.scores, result.scores)
-
-    def broken(self: finders.Finder, image: np.ndarray) -> list[Face]:
-        raise RuntimeError("no finder today")
-
-    monkeypatch.setattr(finders.Finder, "rough", broken)  # advice only
-    with small(faces="auto") as matcher:
-        assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
+        assert matcher.match(probes, portraits, faces="crop").probe_status == ("ok",) * 3
+        assert not asked
     with small(faces="auto", detector=Finder(Face((5, 5, 20, 20)))) as matcher:  # a caller's own detector is not asked
         assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
 
