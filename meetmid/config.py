@@ -103,9 +103,10 @@ class MatchConfig:
     """One complete recipe for scores. Build one with :func:`preset` and ``dataclasses.replace``.
 
     Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one,
-    ``"auto"`` by size, ``"landmarks"`` a picture is a crop whose five points are found), ``crop`` how a found face is cut
-    (``"arcface5"`` five-point alignment; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the
-    same box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``,
+    ``"auto"`` the first for pictures of up to 192 px that show hardly more than a face, else the second, ``"landmarks"`` a
+    picture is a crop whose five points are found), ``crop`` how a found face is cut (``"arcface5"`` five-point alignment, a
+    probe's small face twice as fine as its pixels; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"``
+    the same box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``,
     ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``).
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
