@@ -291,11 +291,11 @@ class Intake:
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
         """The face crop of a picture at its work size, a probe's with its repeated pixels joined where probes are compared by
-        their detail, a small one cut more finely where its pixels are not what is enlarged; raises InputError where there is
-        none, TooLargeError where ``memory`` bytes are too few."""
+        their detail, a small one cut more finely where its pixels are not what is blurred or enlarged; raises InputError where
+        there is none, TooLargeError where ``memory`` bytes are too few."""
         config = self.config
         reduces = config.work_size is not None and config.work_size < 2 * FINE
-        enlarges_pixels = config.lr_size is None and bool(config.scales)
+        enlarges_pixels = bool(config.scales) and (config.lr_size is None or config.blur_at == "native")
         found = find_crop(
             source, hint, config, alignment, self.detector, memory // DECODING,
             joins=is_probe and config.sharp_between is not None, is_fine=is_probe and not (reduces or enlarges_pixels),

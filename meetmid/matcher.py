@@ -303,8 +303,8 @@ class Matcher:
         return " ".join([self.config.hash(), *(network.card.sha256 for network in self._networks)])
 
     def cut(self, image: Any, *, faces: Hint | None = None) -> NDArray[np.uint8] | None:
-        """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, those of a small aligned face at twice this
-        resolution; None where no face was found. Raises InputError for an unusable picture."""
+        """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, at its own resolution (a match cuts aligned
+        faces of less than 64 px twice as fine); None where no face was found. Raises InputError for an unusable picture."""
         alignment = self.card.contract.alignment
         found = find_crop(image, self.config.faces if faces is None else faces, self.config, alignment, self._detector)
         return None if found is None else found.picture

@@ -302,6 +302,7 @@ def test_small_faces_are_cut_finely_and_measured_by_their_own_pixels(small, face
         assert shares[1] > shares[0]
         own = matcher.enroll(pictures, faces=points)  # portraits keep their pixels: their degradations count them
         assert own.crops.crop(0).shape == (30, 30, 3)
-    for options in ({"work_size": 100}, {"work_size": 128, "lr_size": None}):  # reduced again, or enlarged by its pixels
-        with small(crop="arcface5", **options) as matcher:
+    # reduced again, enlarged by its pixels, or blurred by them
+    for options in ({"work_size": 100}, {"lr_size": None}, {"blur_at": "native"}):
+        with small(crop="arcface5", **{"work_size": 128, **options}) as matcher:
             assert matcher.match(pictures[:1], portraits, faces=points[:1]).probe_crops.crop(0).shape == (30, 30, 3)

@@ -66,9 +66,15 @@ class Finder:
             raise ModelError(f"expected a detector's card, {card.name!r} is a {card.task}")
         self.card, self.threshold = card, threshold
         self._network = Network(card, device=device, threads=threads)
-        self._pointer = None if card.partner is None else Pointer(
-            read_card(card.partner / "card.toml"), device=device, threads=threads
-        )
+        self._pointer = None
+        if card.partner is not None:
+            path = card.partner / "card.toml"
+            if not path.is_file():
+                raise ModelError(
+                    f"detector {card.name!r}: expected its partner, the pointer, in {card.partner}, found no card there: put "
+                    f"that folder beside it, or take 'partner' out of its card"
+                )
+            self._pointer = Pointer(read_card(path), device=device, threads=threads)
 
     @property
     def sha256(self) -> str:

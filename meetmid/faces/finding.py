@@ -81,17 +81,17 @@ def find_crop(
     """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
     other, with ``is_fine`` more finely where it is small; None where a detector finds none. Raises InputError for a bad picture
     or hint."""
-    image, is_loose = load(source, color=config.color, most=most), False
+    image, loose = load(source, color=config.color, most=most), None
     height, width = image.shape[:2]
     if isinstance(hint, str):
         if hint not in FACE_MODES:
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         is_small = hint == "auto" and max(height, width) <= CROP_SIDE
-        is_loose = is_small and _is_loose(image, detector)
-        if hint == "crop" or (is_small and not is_loose):
+        loose = _face_of_loose(image, detector) if is_small else None
+        if hint == "crop" or (is_small and loose is None):
             whole = joined(image) if joins else Joined(image)
             return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
-        face = _face_of_crop(image, detector) if hint == "landmarks" else _main_face(image, detector)
+        face = loose or (_face_of_crop if hint == "landmarks" else _main_face)(image, detector)
     else:
         given = given_faces(hint)
         face = most_prominent(given, (height, width)) if given else None
@@ -99,14 +99,19 @@ def find_crop(
         return None
     shown, its = joined_around(image, face) if joins else (Joined(image), face)
     crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    return FoundCrop(crop, face.size, shown.repeats, is_loose, fine)
+    return FoundCrop(crop, face.size, shown.repeats, loose is not None, fine)
 
 
-def _is_loose(image: NDArray[np.uint8], detector: Detector) -> bool:
-    """Whether the library's own finder sees a face in a supposed crop that takes little of it."""
-    found = _detected(image, detector) if isinstance(detector, Finder) else []
-    sides = float(np.sqrt(image.shape[0] * image.shape[1]))
-    return bool(found) and most_prominent(found, image.shape[:2]).size < LOOSE * sides
+def _face_of_loose(image: NDArray[np.uint8], detector: Detector) -> Face | None:
+    """The face of a supposed crop that the library's own finder sees take little of it, without the doubt that it grants tiny
+    ones: in a crop whose face is hidden or turned, what it takes for one is no reason to cut."""
+    if not isinstance(detector, Finder):
+        return None
+    found = [face for face in _detected(image, detector) if face.score >= detector.threshold]
+    face = most_prominent(found, image.shape[:2]) if found else None
+    if face is None or face.size >= LOOSE * float(np.sqrt(image.shape[0] * image.shape[1])):
+        return None
+    return detector.pointed(image, face)
 
 
 def _main_face(image: NDArray[np.uint8], detector: Detector) -> Face | None:

@@ -110,7 +110,7 @@ def cut(
     callback: ProgressCallback | None,
 ) -> People:
     """The face crops of all pictures, seen by the ``cameras`` in turn where they are simulated, at every size with every
-    seed; ``matcher`` finds and aligns them as it does in a match. Raises InputError where too few are left."""
+    seed; ``matcher`` finds and aligns them, at their own resolution. Raises InputError where too few are left."""
     names = list(pictures.portraits)
     gallery = matcher.enroll([[pictures.portraits[name]] for name in names], ids=names, progress=callback)
     assert gallery.crops is not None

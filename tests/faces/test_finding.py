@@ -236,6 +236,9 @@ def test_auto_cuts_the_face_out_of_a_small_picture_that_shows_much_more(small, f
         asked.clear()
         assert matcher.match(probes, portraits, faces="crop").probe_status == ("ok",) * 3
         assert not asked
+        # what the finder only accepts as a face because it is tiny is no reason to cut
+        monkeypatch.setattr(finders.Finder, "rough", lambda self, image: [Face((9.0, 9.0, 15.0, 15.0), score=0.6)])
+        assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
     with small(faces="auto", detector=Finder(Face((5, 5, 20, 20)))) as matcher:  # a caller's own detector is not asked
         assert matcher.match(probes, portraits).probe_status == ("ok",) * 3
 

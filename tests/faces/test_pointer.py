@@ -173,7 +173,7 @@ def test_a_finder_leaves_small_faces_to_its_partner(tmp_path: Path, monkeypatch,
 
 def test_a_partner_that_is_not_there_is_told(tmp_path: Path) -> None:
     contract = make_contract({"size": [0, 0], "alignment": ""})
-    with pytest.raises(ModelError, match="cannot read the model card"):
+    with pytest.raises(ModelError, match="detector 'finder': expected its partner, the pointer, in"):
         Finder(ModelCard("finder", "detector", tmp_path / "x", "", "none", contract, partner=tmp_path / "gone"))
 
 
