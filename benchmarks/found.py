@@ -23,7 +23,7 @@ from people import pictures
 from meetmid import Matcher
 from meetmid.evaluation import Trials, search
 from meetmid.evaluation.camera import CAMERAS
-from meetmid.faces.alignment import ARCFACE_112, similarity
+from meetmid.faces.alignment import ARCFACE_112, size_in
 from meetmid.faces.crops import Face, most_prominent
 from meetmid.faces.finder import Finder
 from meetmid.runtime.registry import get_model
@@ -36,9 +36,9 @@ def scenes(side: list, size: int, seed: int) -> tuple[list[np.ndarray], list[np.
     """The pictures as the cameras caught them, and the true points there."""
     caught, points = [], []
     for k, (_, picture, its) in enumerate(side):
-        matrix, length = similarity(its, ARCFACE_112.scaled(112, 112)), len(picture)
+        length = len(picture)
         assert picture.shape[1] == length  # a camera's pictures are square
-        small = round(length * float(np.hypot(matrix[0, 0], matrix[1, 0])) * size / 112)
+        small = round(length * size_in(its, ARCFACE_112) * size / 112)
         camera = replace(CAMERAS[k % len(CAMERAS)], size=small, jitter=0.0, tilt=0.0)
         caught.append(camera.capture(picture, (seed, size, k)))
         points.append((its + 0.5) * small / length - 0.5)

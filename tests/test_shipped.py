@@ -13,7 +13,7 @@ import pytest
 
 import meetmid
 from meetmid.evaluation import FarCamera
-from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align, similarity
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align, size_in
 from meetmid.faces.crops import most_prominent
 from meetmid.faces.finder import Finder
 from meetmid.runtime.cards import read_card
@@ -102,7 +102,7 @@ def test_the_pointer_finds_the_points_of_small_faces(people) -> None:
     both, alone = Finder(card, device="cpu"), Finder(replace(card, partner=None), device="cpu")
     errors: dict[Finder, list[float]] = {both: [], alone: []}
     for k, (_, _, picture, points) in enumerate(people):
-        side = round(len(picture) * 20 / 112 * float(np.hypot(*similarity(points, np.array(ARCFACE_112.points))[:, 0])))
+        side = round(len(picture) * 20 / 112 * size_in(points, ARCFACE_112))
         far = FarCamera(size=side, jitter=0.0, tilt=0.0).capture(picture, (4, k))
         true = (points + 0.5) * side / len(picture) - 0.5
         for finder, its in errors.items():

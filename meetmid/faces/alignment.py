@@ -61,6 +61,9 @@ centred between the eyes, since the source gives no more."""
 TEMPLATES = {t.name: t for t in (ARCFACE_112, ARCFACE_128, CLASSIC_96X112, LIGHTCNN_128)}
 
 
+MIRRORED = [1, 0, 2, 4, 3]
+"""Where the five points of a mirrored face lie among a face's."""
+
 FINE = 64
 """Crops of fewer pixels a side at their faces' own resolution are small."""
 
@@ -83,11 +86,21 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     return np.hstack([scale * rotation, (mean_target - scale * rotation @ mean_source)[:, None]])
 
 
+def mirrored(points: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Five points (5, 2) as they lie in the mirror image of a picture of ``width`` pixels."""
+    return np.column_stack([width - 1 - points[:, 0], points[:, 1]])[MIRRORED]
+
+
+def size_in(points: NDArray[np.float64], template: AlignmentTemplate) -> float:
+    """Pixels of the template's crop per pixel of the picture in which a face has its five points."""
+    matrix = similarity(points, template.scaled(*template.size))
+    return math.hypot(matrix[0, 0], matrix[1, 0])
+
+
 def fineness(points: NDArray[np.float64], template: AlignmentTemplate) -> int:
     """Crop pixels per picture pixel that a face is to be cut with: 2 where it is small, since a warp at a small face's own
     resolution blurs it, else 1."""
-    matrix = similarity(points, template.scaled(*template.size))
-    return 2 if max(template.size) < FINE * math.hypot(matrix[0, 0], matrix[1, 0]) else 1
+    return 2 if max(template.size) < FINE * size_in(points, template) else 1
 
 
 def align(
@@ -105,8 +118,7 @@ def align(
     face's own resolution (``fine`` crop pixels per picture pixel along each side), its longer side bounded by ``max_side``. A
     picture that is shrunk is first resized with the antialiased bicubic filter, so that the warp never aliases.
     """
-    native = similarity(points, template.scaled(*template.size))
-    scale = math.hypot(native[0, 0], native[1, 0])
+    scale = size_in(points, template)
     if size is None:
         factor = min(fine / scale, max_side / max(template.size))
         size = (max(1, round(template.size[0] * factor)), max(1, round(template.size[1] * factor)))

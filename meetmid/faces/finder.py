@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import InputError, ModelError
+from meetmid.faces.alignment import mirrored
 from meetmid.faces.crops import Face
-from meetmid.faces.pointer import MIRRORED, Pointer
+from meetmid.faces.pointer import Pointer
 from meetmid.runtime.cards import ModelCard, read_card
 from meetmid.runtime.sessions import Network
 
@@ -126,7 +127,7 @@ class Finder:
                 continue
             best = seen[shares.argmax()]
             if view == 1:
-                best = np.column_stack([CLOSE - 1 - best[:, 0], best[:, 1]])[MIRRORED]
+                best = mirrored(best, CLOSE)
             found.append((best + 0.5) * step - 0.5 + np.array([left, top]))
         return np.mean(found, axis=0) if found else points
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ModelError
-from meetmid.faces.alignment import ARCFACE_112, similarity
+from meetmid.faces.alignment import ARCFACE_112, MIRRORED, similarity
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.sessions import Network
 
@@ -22,9 +22,6 @@ PLACES = (np.array(ARCFACE_112.points) - [55.5, 64.5]) * SCALE + (SIDE - 1) / 2
 
 BOXED = 0.6
 """Side of a box, the root of its area, as a share of the view."""
-
-MIRRORED = [1, 0, 2, 4, 3]
-"""Where the five points of a mirrored face lie among a face's."""
 
 
 class Pointer:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from meetmid.models.recipes.scenes import MIRRORED, Box, KnownFace
+from meetmid.models.recipes.scenes import Box, KnownFace
 from numpy.typing import NDArray
 
+from meetmid.faces.alignment import MIRRORED
 from meetmid.faces.detection import Detector
 
 SIDE = 192

@@ -84,8 +84,7 @@ def add_means(data: Path) -> None:
     """Name the partner in the probe network's card, learn the pair's reference means and write them beside it."""
     folder = MODELS / "slimface_probe"
     card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
-    plain = {key: value for key, value in card.items() if not isinstance(value, dict)} | {"partner": "../slimface_gallery"}
-    card = plain | {key: value for key, value in card.items() if isinstance(value, dict)} | {"presets": PRESETS}
+    card |= {"partner": "../slimface_gallery", "presets": PRESETS}
     write_card(folder / "card.toml", card)
     means = cohort_means(data, folder / "card.toml")
     means.save(folder / "means.npz")

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meetmid.faces import finder as finders
-from meetmid.faces.alignment import similarity
-from meetmid.faces.pointer import MIRRORED, PLACES
+from meetmid.faces.alignment import mirrored, similarity
+from meetmid.faces.pointer import PLACES
 from meetmid.networks.pointer import SIDE, Pointer
 from meetmid.runtime.cards import read_card, write_card
 
@@ -92,7 +92,7 @@ def view(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """A close view (80, 80, 3) of a face as a camera caught it, and where its points (5, 2) are in it."""
     if mirror:
-        canvas, points = canvas[:, ::-1], np.column_stack([CANVAS - 1 - points[:, 0], points[:, 1]])[MIRRORED]
+        canvas, points = canvas[:, ::-1], mirrored(points, CANVAS)
     careless = 1.0 if rng.random() < 0.6 else 0.4
     scale = FINE / (SHARE * CANVAS) * np.exp(rng.normal(0, 0.13 * careless))
     turn = np.deg2rad(rng.normal(0, 8 * careless))
@@ -113,6 +113,11 @@ def view(
     return np.asarray(cv2.resize(fine, (SIDE, SIDE), interpolation=how), np.uint8), places
 
 
+def given(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points (5, 2) of a view as the network gives them (10,)."""
+    return ((places - (SIDE - 1) / 2) / SIDE).ravel()
+
+
 def batch_of(known: Known, count: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Views as the network takes them, and their points (count, 10) as it gives them."""
     rng = np.random.default_rng(seed)
@@ -120,7 +125,7 @@ def batch_of(known: Known, count: int, seed: tuple[int, ...]) -> tuple[Tensor, T
     for index in known.drawn(count, rng):
         picture, places = view(known.canvases[index], known.points[index], bool(rng.random() < 0.5), rng)
         pictures.append(picture)
-        wanted.append(((places - (SIDE - 1) / 2) / SIDE).ravel())
+        wanted.append(given(places))
     planes = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     return torch.from_numpy(planes).contiguous(memory_format=torch.channels_last), torch.from_numpy(np.stack(wanted)).float()
 
@@ -133,7 +138,7 @@ def train(data: Path, work: Path, steps: int, batch: int, rate: float, threads: 
     folder = work / "pointer"
     log, known = logger(folder), build(data, work)
     network = Pointer().to(memory_format=torch.channels_last)
-    network.head[3].bias.data = torch.from_numpy(((PLACES - (SIDE - 1) / 2) / SIDE).ravel()).float()
+    network.head[3].bias.data = torch.from_numpy(given(PLACES)).float()
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
     first = load_checkpoint(folder / "checkpoint.pt", network, optimiser)
     begun, running = time.monotonic(), 0.0
@@ -183,9 +188,7 @@ def publish(network: Pointer, data: Path, work: Path, training: dict[str, Any]) 
     }
     write_card(folder / "card.toml", card)
     beside = ROOT / "models" / "finder" / "card.toml"
-    told = tomllib.loads(beside.read_text(encoding="utf-8"))
-    plain = {key: value for key, value in told.items() if not isinstance(value, dict)} | {"partner": "../pointer"}
-    told = plain | {key: value for key, value in told.items() if isinstance(value, dict)}
+    told = tomllib.loads(beside.read_text(encoding="utf-8")) | {"partner": "../pointer"}
     write_card(beside, told)
     found = recalls(finders.Finder(read_card(beside), device="cpu"), test_faces(data, work))
     told["figures"] |= found | {"points": f"of faces of less than {finders.SMALL:.0f} px by the pointer (its partner)"}

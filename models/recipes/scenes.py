@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.faces.alignment import MIRRORED
+
 Picture = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Left, top, width, height in pixels."""
-MIRRORED = [1, 0, 2, 4, 3]
 AROUND = 1.9
 """Side of the part of a picture that is pasted, in sizes of its face."""
 

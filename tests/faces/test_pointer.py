@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from meetmid.errors import ModelError
-from meetmid.faces.alignment import similarity
+from meetmid.faces.alignment import MIRRORED, similarity
 from meetmid.faces.detection import identity
 from meetmid.faces.finder import SMALL, Finder
-from meetmid.faces.pointer import BOXED, MIRRORED, PLACES, SCALE, SIDE, Pointer
+from meetmid.faces.pointer import BOXED, PLACES, SCALE, SIDE, Pointer
 from meetmid.runtime.cards import ModelCard, make_contract, write_card
 
 COLOURS = np.array([[250, 20, 20], [20, 250, 20], [20, 20, 250], [250, 250, 20], [20, 250, 250]], np.float64)
