@@ -21,7 +21,7 @@ def zoomed(picture, rows, columns):
     return np.repeat(np.repeat(picture, rows, axis=0), columns, axis=1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 999), st.integers(16, 40), st.integers(2, 9), st.integers(2, 9))
 def test_joining_takes_a_zoom_back(seed, side, rows, columns):
     picture = np.random.default_rng(seed).integers(0, 256, (side, side + 3, 3), np.uint8)

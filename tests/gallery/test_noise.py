@@ -20,7 +20,7 @@ def numpy_words(key, first, count):
     return generator.random_raw(first + count)[first:]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(keys, st.integers(0, 50), st.integers(1, 50))
 def test_any_words_are_those_of_numpy(key, first, count):
     words = np.empty(4 * count, np.uint64)
@@ -28,7 +28,7 @@ def test_any_words_are_those_of_numpy(key, first, count):
     assert np.array_equal(words, numpy_words(key, 4 * first, 4 * count))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(keys, st.lists(st.integers(0, 30), max_size=6))
 def test_a_stream_goes_on_where_it_stopped(key, counts):
     stream = NodeStream(key.astype("<u8").tobytes())
@@ -66,7 +66,7 @@ def test_deviates_of_extreme_words():
         assert np.abs(found - wanted).max() < 1e-12
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys, shapes, st.booleans(), st.booleans())
 def test_noise_of_any_shape(key, shape, gray, scaled):
     image = np.random.default_rng(0).random((*shape, 3), np.float32)
@@ -88,7 +88,7 @@ def test_noise_across_tiles():
     assert np.abs(add_noise(image, key, 0.1, False, False) - wanted).max() < 2e-7
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys, shapes, st.integers(1, 7))
 def test_shuffles_are_stable_sorts(key, shape, n):
     image = np.arange(shape[0] * shape[1] * 3, dtype=np.float32).reshape(*shape, 3)

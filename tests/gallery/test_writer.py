@@ -57,7 +57,7 @@ def test_append_remove_replace_and_compact(path):
     assert len(Gallery.open(path)) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from("arkc"), st.sets(st.sampled_from("abcdefgh"), min_size=1)), max_size=8))
 def test_any_changes_leave_what_a_dictionary_would_hold(tmp_path_factory, changes):
     path, held = tmp_path_factory.mktemp("store") / "g", dict(FIRST)

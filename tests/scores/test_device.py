@@ -14,7 +14,7 @@ from meetmid.scores.products import attribute, model, node, value
 RULES = [("S_add", "S_max"), ("S_max", "S_max"), ("T_add", "S_max"), ("S_add", "S_add"), ("S_max", "T_add")]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 999), st.integers(1, 5), st.integers(1, 70), st.sampled_from(["all", "same_scale"]),
        st.sampled_from(["gallery_first", "probe_first"]))
 def test_scores_and_winners_are_those_of_the_cpu(seed, portraits, hypotheses, pairing, order):

@@ -23,7 +23,7 @@ def sides(seed, p=3, g=4, s=2, m=3, n=11, d=16):
     return probes, gallery, rng.integers(0, 3, (p, s, m)), weights
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 999), st.lists(st.integers(1, 10), max_size=3, unique=True), st.sampled_from(["all", "same_scale"]),
        st.randoms())
 def test_any_split_merged_in_any_order_is_the_whole(seed, cuts, pairing, rng):
@@ -102,7 +102,7 @@ def test_a_forked_process_fuses_alone(tmp_path):
     assert subprocess.run([sys.executable, "-c", script], timeout=120, cwd=tmp_path).returncode == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 999), st.lists(st.integers(1, 10), max_size=3, unique=True), st.sampled_from(["T_add", "S_add"]),
        st.sampled_from(["T_add", "S_max", "S_add"]), st.booleans(), st.randoms())
 def test_any_split_of_sums_is_the_whole(seed, cuts, gallery_rule, rule, mean, rng):

@@ -62,7 +62,7 @@ def test_tiles_are_48_or_64_wide_and_hold_every_column_once(columns: int) -> Non
     assert not found[columns:].any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from([3, 130, 512, 700]))
 def test_a_similarity_has_the_same_bits_wherever_it_lies(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
@@ -74,7 +74,7 @@ def test_a_similarity_has_the_same_bits_wherever_it_lies(seed: int, length: int)
     assert np.array_equal(part, np.roll(whole, turn, axis=1)[low : low + count, :width])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 40), st.booleans())
 def test_quantised_rows_and_what_they_leave_are_the_rows(seed: int, length: int, count: int, signed: bool) -> None:
     rows = np.random.default_rng(seed).normal(size=(count, length)).astype(np.float32)
@@ -109,7 +109,7 @@ def test_screening_is_exact_and_bytes_keep_their_bound(rules, way) -> None:
             assert np.nanmax(off) > 1e-5  # bytes do cost something
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**32), m=st.integers(1, 70), n=st.integers(1, 70), length=st.integers(1, 50),
     kind=st.sampled_from(["plain", "equal", "near ties", "tiny", "huge", "zero", "one hot"]),

@@ -27,7 +27,7 @@ def stored(draw):
     return concatenated(pattern, parts), np.concatenate(arrays)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(stored(), st.data())
 def test_reads_as_one_array(pair, data):
     templates, array = pair
@@ -52,7 +52,7 @@ def test_reads_as_one_array(pair, data):
     assert np.array_equal(np.asarray(some), cut_of(array, slice(None), slice(first, first + 2)))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(stored(), st.sampled_from(["all", "same_scale"]))
 def test_scores_are_those_of_the_array(pair, pairing):
     templates, array = pair
