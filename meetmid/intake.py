@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
+from meetmid.runtime.cores import cores
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.extraction import Extraction, Fitted, TemplateNetwork
 from meetmid.templates.pool import TemplatePool
@@ -208,7 +208,7 @@ class Intake:
             return Prepared(found, None, list(islice(rest, ready)), rest)
 
         pictures = [(e, source, hint) for e, its in enumerate(side) for source, hint in zip(its.sources, hints[e], strict=True)]
-        workers = min(MOST_WORKERS, self.threads or os.cpu_count() or 1)
+        workers = min(MOST_WORKERS, self.threads or cores())
         jobs = (partial(prepare, source, hint, row, 2 * workers) for row, (_, source, hint) in enumerate(pictures))
         crops, details = CropStore(), list[Detail | None]()
         sizes = np.full((len(side), 3), np.nan, np.float32)

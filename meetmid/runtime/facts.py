@@ -23,6 +23,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from meetmid.runtime.cores import cores
+
 RUNTIMES = frozenset(
     {"onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-training"}
     | {"onnxruntime-qnn", "onnxruntime-rocm", "onnxruntime-migraphx", "ort-nightly", "ort-nightly-gpu"}
@@ -91,7 +93,7 @@ class Facts:
 def gather() -> Facts:
     """See what is there, each probe in a child process of its own; a child that crashes or hangs is a fact too."""
     first = [name for name in _PROBES if name != "cuda"]
-    with ThreadPoolExecutor(max_workers=min(len(first), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(first), cores())) as pool:
         seen = {key: value for found in pool.map(_ask, first) for key, value in found.items()}
     if seen.get("gpus") and seen.get("runtime_has_cuda"):
         seen |= _ask("cuda")

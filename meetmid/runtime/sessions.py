@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from meetmid.errors import DeviceError, ModelError
 from meetmid.runtime.cards import ModelCard
+from meetmid.runtime.cores import cores
 from meetmid.runtime.facts import ask_driver
 
 LOG = logging.getLogger("meetmid")
@@ -180,7 +180,7 @@ class Network:
     @property
     def threads(self) -> int:
         """As asked for, or the number of cores."""
-        return self._threads or os.cpu_count() or 1
+        return self._threads or cores()
 
     def close(self) -> None:
         """Release the sessions; the next use opens them again."""

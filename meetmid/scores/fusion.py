@@ -8,7 +8,6 @@ score(P, G) = sum_i max_j r(p_i, g_j).
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from meetmid.config import Order, Pairing, Rule, Select
 from meetmid.errors import ConfigError, InputError
+from meetmid.runtime.cores import cores
 from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.engines import Engine, Exact, OnDevice, Rounded, Screened
@@ -122,8 +122,8 @@ def fuse(
     ``device``, such as ``"cuda"``, takes the float32 products and maxima there, with onnxruntime and blocks of both sides
     resident; scores are then the same to rounding. None is the CPU, by the fastest way there.
 
-    ``threads`` (default: all cores) never changes a bit, nor does what else is compared; at most about 200 MB are held beside
-    the arrays. Raises InputError for arrays and ConfigError for rules that do not fit.
+    ``threads`` (default: all cores that the process may use) never changes a bit, nor does what else is compared; at most about
+    200 MB are held beside the arrays. Raises InputError for arrays and ConfigError for rules that do not fit.
     """
     pairs = [(probe, gallery)] if rules is None else list(rules)
     for pair in pairs:
@@ -148,7 +148,7 @@ def fuse(
         raise ConfigError("out receives scores alone; with detail=True they are in the result")
     try:
         if select == "best":
-            p = replace(p, weights=best_hypothesis(p, g, threads=threads or os.cpu_count() or 1).keep(p))
+            p = replace(p, weights=best_hypothesis(p, g, threads=threads or cores()).keep(p))
         plan = _plan(p, g, pairing, order, add, threads, precision=precision, device=device)
         if detail:
             results = [_fused(p, g, pair, plan) for pair in pairs]
@@ -241,13 +241,13 @@ def _plan(
     if device is not None:
         if precision not in ("auto", "float32"):
             raise ConfigError(f"device={device!r} expects precision 'auto' or 'float32', got {precision!r}")
-        return _Plan(pairing, order, *means, threads or os.cpu_count() or 1, block, limit, OnDevice(device))
+        return _Plan(pairing, order, *means, threads or cores(), block, limit, OnDevice(device))
     if precision == "auto":
         precision = quickest(p, g, order)
     engine: Engine = ENGINES[precision]()
     if not isinstance(engine, Exact) and not bytes_are_exact():
         raise ConfigError(f"precision={precision!r}: this processor's products of bytes saturate; use 'float32'")
-    return _Plan(pairing, order, *means, threads or os.cpu_count() or 1, block, limit, engine)
+    return _Plan(pairing, order, *means, threads or cores(), block, limit, engine)
 
 
 def missing_scores(probes: int, entries: int, limit: int) -> Scores:
@@ -341,7 +341,8 @@ def _is_mean(side: Side, add: Add) -> bool:
     if add != "auto":
         return add == "mean"
     totals = side.totals()
-    return len(np.unique(totals[totals > 0])) > 1
+    totals = totals[totals > 0]
+    return bool((totals != totals[:1]).any())
 
 
 def _concat(p: Side, g: Side, out: Scores) -> None:

@@ -9,7 +9,6 @@ templates in whole steps, which no order of adding changes. The probe's rule is 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, InputError
+from meetmid.runtime.cores import cores
 from meetmid.scores import kernels
 from meetmid.scores.engines import Exact
 from meetmid.scores.fusion import fuse_sides, side_of
@@ -108,7 +108,7 @@ class Sums:
         there = (count > 0).astype(np.float64)[:, None, None]
         single = rows.astype(np.float32)[:, None, None, :]
         g = Side(single, there, np.arange(len(rows) + 1), normalised=self.rule == "T_add")
-        return fuse_sides(p, g, [(rule, "S_max")], add="mean" if mean else "sum", threads=threads or os.cpu_count() or 1)[0]
+        return fuse_sides(p, g, [(rule, "S_max")], add="mean" if mean else "sum", threads=threads or cores())[0]
 
 
 def sums(
@@ -176,7 +176,7 @@ def maxima(
     whole = first + count if total is None else total
     if first < 0 or first + count > whole:
         raise InputError(f"hypotheses {first} .. {first + count} expect to lie within {whole} per scale")
-    many = threads or os.cpu_count() or 1
+    many = threads or cores()
     values = np.full((len(p) * p.slots, len(g)), -np.inf, np.float32)
     place = np.full(values.shape, -1, np.int64)
     for rows, entries, best, met in reach(p, g, Task(pairing == "same_scale", many, BLOCK, Exact())):

@@ -11,7 +11,7 @@ import functools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -131,8 +131,9 @@ def largest(a: Side, b: Side, threads: int, block: int) -> Iterator[tuple[Positi
 def _meetings(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task, winners: bool) -> Iterator[_Meeting]:
     rows = max(1, task.block // (4 * a.length))
     for block in a.blocks(rows, rows):
-        order = np.argsort(block.scales, kind="stable") if task.same_scale else None
-        groups = list(_groups(a.rows(block.index), block, order, task.engine))
+        scales = a.scales(block.index) if task.same_scale else None
+        order = None if scales is None else np.argsort(scales, kind="stable")
+        groups = list(_groups(a.rows(block.index), scales, order, task.engine))
         left = np.zeros(0, np.float32), np.zeros(0, np.int64)
         cell = 24 if winners or task.engine.places else 4
         for other in b.blocks(max(1, task.block // 64), max(1, task.block // (cell * max(1, len(block.index))))):
@@ -156,13 +157,13 @@ def _meetings(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task, winners: b
 
 
 def _groups(
-    rows: NDArray[np.float32], block: Block, order: Positions | None, engine: Engine
+    rows: NDArray[np.float32], of: Positions | None, order: Positions | None, engine: Engine
 ) -> Iterator[_Group]:
-    """The block's rows as columns of products, scale by scale where there is an ``order``."""
-    if order is None:
+    """A block's rows as columns of products, in their ``order`` by the scales that they are ``of``, where there is one."""
+    if of is None:
         bounds, scales = np.array([0, len(rows)]), np.array([-1])
     else:
-        rows, ordered = rows[order], block.scales[order]
+        rows, ordered = rows[order], of[order]
         scales = np.unique(ordered)
         bounds = np.searchsorted(ordered, [*scales, scales[-1] + 1] if len(scales) else [0])
     for scale, low, high in zip(scales, bounds[:-1], bounds[1:], strict=True):
@@ -184,9 +185,10 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
                 yield _Piece(low, int(cuts[stop]), entry, cuts[entry : stop + 1] - low, True)
             entry = stop
             continue
-        bounds = np.linspace(low, int(cuts[entry + 1]), -(-int(cuts[entry + 1] - low) // most) + 1).astype(np.int64)
-        for first, last in pairwise(bounds):
-            yield _Piece(int(first), int(last), entry, np.array([0, last - first]), False)
+        size = int(cuts[entry + 1]) - low
+        parts = -(-size // most)
+        for first, last in pairwise(low + size * k // parts for k in range(parts + 1)):
+            yield _Piece(first, last, entry, np.array([0, last - first]), False)
         entry += 1
 
 
@@ -213,10 +215,10 @@ def _share(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], N
     try:
         work()
     finally:
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)
-    for other in begun:
-        other.result()
+        errors = [other.exception() for other in others if not other.cancel()]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _fill(
@@ -226,17 +228,18 @@ def _fill(
     """Raise ``best`` (entries of ``other``, columns) to the largest similarity of each of the group's columns."""
     if not group.tiles:
         return
-    chosen = np.flatnonzero(other.scales == group.scale) if group.scale >= 0 else np.arange(len(other.index))
-    cuts = np.searchsorted(chosen, other.cuts)
-    share = max(2, -(-len(chosen) // task.threads))
+    index, cuts, chosen = other.index, other.cuts, None
+    if group.scale >= 0:
+        chosen = np.flatnonzero(b.scales(index) == group.scale)
+        index, cuts = index[chosen], np.searchsorted(chosen, cuts)
+    share = max(2, -(-len(index) // task.threads))
     most = min(ROWS, max(2, BYTES // (4 * b.length)))
     pieces = list(_pieces(cuts, -(-share // -(-share // most))))
     parts = min(len(group.tiles), -(-task.threads // max(1, len(pieces))))
-    columns = slice(group.tiles[0][1], group.tiles[-1][1] + group.tiles[-1][2])
     lock = threading.Lock()
 
     def job(piece: _Piece, part: int) -> None:
-        inner: Any = task.engine.inner(b.rows(other.index[chosen[piece.first : piece.last]], checked=False), piece.cuts)
+        inner: Any = task.engine.inner(b.rows(index[piece.first : piece.last], checked=False), piece.cuts)
         values, places, entry = best, where, piece.entry
         if not piece.whole:
             values, entry = np.full((1, best.shape[1]), -np.inf, best.dtype), 0
@@ -248,7 +251,8 @@ def _fill(
                 _merge(best[piece.entry], None if where is None else where[piece.entry], values[0], places)
 
     _share(pool, task.threads, [partial(job, piece, part) for piece in pieces for part in range(parts)])
-    if where is not None and group.scale >= 0:
+    if where is not None and chosen is not None:
+        columns = slice(group.tiles[0][1], group.tiles[-1][1] + group.tiles[-1][2])
         its = where[:, columns]
         where[:, columns] = np.where(its >= 0, chosen[its] if len(chosen) else -1, -1)
 

@@ -34,13 +34,12 @@ class NotFiniteError(InputError):
 
 @dataclass(frozen=True)
 class Block:
-    """Present rows of a side: their positions in its stream, weights and scales (n,), and the entries that they belong to,
-    ``first`` .. ``first`` + E, bounded by ``cuts`` (E + 1,). ``begun`` tells whether the first of them started in an earlier
-    block, ``unfinished`` whether the last one goes on in the next."""
+    """Present rows of a side: their positions in its stream and weights (n,), and the entries that they belong to, ``first`` ..
+    ``first`` + E, bounded by ``cuts`` (E + 1,). ``begun`` tells whether the first of them started in an earlier block,
+    ``unfinished`` whether the last one goes on in the next."""
 
     index: NDArray[np.int64]
     weights: NDArray[np.float64]
-    scales: NDArray[np.int64]
     first: int
     cuts: NDArray[np.int64]
     begun: bool
@@ -99,17 +98,18 @@ class Side:
             last = int(np.searchsorted(starts, stop, "left"))
             index, weights = self.present(start, stop)
             cuts = np.searchsorted(index, np.clip(starts[first : last + 1], start, stop))
-            yield Block(
-                index, weights, self.scales(index), first, cuts, bool(starts[first] < start), bool(starts[last] > stop)
-            )
+            yield Block(index, weights, first, cuts, bool(starts[first] < start), bool(starts[last] > stop))
             start = stop
 
     def present(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Positions in the stream, from start to stop, of the rows that are not absent, and their weights."""
         low = start // self.slots
         flat = np.asarray(self.weights[low : -(-stop // self.slots)]).reshape(-1)[start - low * self.slots :][: stop - start]
-        there = np.flatnonzero(flat > 0)
-        return there + start, flat[there].astype(np.float64)
+        there = flat > 0
+        if there.all():
+            return np.arange(start, stop), flat.astype(np.float64, copy=False)
+        index = np.flatnonzero(there)
+        return index + start, flat[index].astype(np.float64)
 
     def scales(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
         """The scales of rows."""
@@ -127,7 +127,8 @@ class Side:
         if at_unit or self.means is not None or self.per_vector:
             out = np.empty(taken.shape, np.float32)
             means = _NONE if self.means is None else np.ascontiguousarray(self.means, np.float32)
-            broken = kernels.unit_rows(taken, means, self.scales(index), self.per_vector, at_unit, out)
+            scales = self.scales(index) if len(means) else np.zeros(0, np.int64)
+            broken = kernels.unit_rows(taken, means, scales, self.per_vector, at_unit, out)
         else:
             out, broken = taken, kernels.first_broken(taken) if checked else -1
         if broken >= 0:
@@ -161,7 +162,7 @@ class Side:
         totals = np.zeros((1, self.length))
         for block in self.blocks(rows, rows):
             entry = np.repeat(np.arange(len(block)), np.diff(block.cuts))
-            group = entry * scales + (block.scales if per_scale else 0)
+            group = entry * scales + self.scales(block.index) if per_scale else entry
             before, totals = totals, np.zeros((len(block) * scales, self.length))
             if block.begun:
                 totals[:scales] = before[-scales:]
@@ -198,5 +199,7 @@ class Side:
 
     def totals(self) -> NDArray[np.float64]:
         """Total weight of every entry."""
-        per_picture = self.weights.sum(axis=(1, 2), dtype=np.float64)
+        per_picture: NDArray[np.float64] = self.weights.sum(axis=(1, 2), dtype=np.float64)
+        if (np.diff(self.first) == 1).all():
+            return per_picture
         return np.array([per_picture[a:b].sum() for a, b in pairwise(self.first)])

@@ -23,6 +23,7 @@ from meetmid.faces.detection import Detector
 from meetmid.gallery.paths import select_paths
 from meetmid.matcher import GIB, Matcher
 from meetmid.runtime.cards import ModelCard
+from meetmid.runtime.cores import cores
 from meetmid.runtime.progress import ProgressCallback
 from meetmid.templates.centering import ReferenceMeans
 from meetmid.timing import Sample, expected_seconds
@@ -108,11 +109,11 @@ def tune(
     made = templates(grid, base, people, opened, memory_limit // 8)
     found = options(grid, base, made, people, means, len(grid.paths), LENGTHS[0][0])
     left = 60 * minutes * CHOOSING - (time.monotonic() - begun)
-    count, most, repeats = _fitting(found, grid, left, threads or os.cpu_count() or 1, memory_limit // 4)
+    count, most, repeats = _fitting(found, grid, left, threads or cores(), memory_limit // 4)
     found = options(grid, base, made, people, means, count, most)
     held: HeldOut = validate(
         [option for option, _ in found.values()], scores, folds=FOLDS, repeats=repeats, seed=seed, screen=SCREENED,
-        threads=threads or os.cpu_count() or 1, memory=memory_limit // 4,
+        threads=threads or cores(), memory=memory_limit // 4,
         seconds=60 * minutes * CHOOSING - (time.monotonic() - begun), progress=progress,
     )
     best = with_paths(found[held.option][1], held.chosen)
