@@ -129,6 +129,9 @@ class MatchConfig:
     it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Before that the pixels
     that a digital zoom repeated are joined (:mod:`meetmid.faces.repeats`), which the status says too.
 
+    Light: ``even_light`` brings probes whose face is lit as networks seldom saw - dark, pale, from above or the side - to the
+    edge of what is usual (:mod:`meetmid.probes.light`) before anything else is made of their crop; the status says which.
+
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
     which was made for such pictures.
@@ -157,6 +160,7 @@ class MatchConfig:
     identity: bool = True
     identity_weight: float = 1.0
     sharp_between: tuple[float, float] | None = None
+    even_light: bool = False
     portrait_weight: int = 1
     degraded_by: Literal["gallery", "probe"] = "gallery"
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
@@ -200,6 +204,8 @@ class MatchConfig:
                 "sharp_between expects identity=True and no scale 1: sharp probes meet undegraded portraits as they are, which "
                 f"pictures that need a translation cannot; got identity={self.identity}, scales={self.scales}"
             )
+        if self.even_light and 1 in self.scales:
+            raise ConfigError(f"even_light=True expects no scale 1: what is translated need not show light; got {self.scales}")
         if self.scales and not self.sigmas:
             raise refused(self, _EXPECTED, "sigmas")
         if self.score_norm == "z" and not self.additive:
@@ -282,11 +288,11 @@ class MatchConfig:
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
     "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
-    "score_norm", "sharp_between",
+    "score_norm", "sharp_between", "even_light",
 ))
 
 
-_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None}
+_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None, "even_light": False}
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 
 
@@ -321,7 +327,7 @@ together on the selection part (benchmarks/sharp.py)."""
 
 _SHORT = MatchConfig(
     hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
-    sharp_between=SHARP_BETWEEN,
+    sharp_between=SHARP_BETWEEN, even_light=True,
 )
 
 PRESETS: dict[str, MatchConfig] = {
@@ -344,7 +350,7 @@ def preset(name: str) -> MatchConfig:
 
 ADVISABLE = frozenset((
     "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
-    "portrait_weight", "degraded_by", "score_norm", "sharp_between",
+    "portrait_weight", "degraded_by", "score_norm", "sharp_between", "even_light",
 ))
 """What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
 
@@ -363,8 +369,8 @@ def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = Fal
 def configured(
     config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
 ) -> MatchConfig:
-    """A configuration with the keywords of a Matcher applied, its Z-norm and ``sharp_between`` left out where other keywords
-    leave no room for them; raises ConfigError for unknown options."""
+    """A configuration with the keywords of a Matcher applied, its Z-norm, ``sharp_between`` and ``even_light`` left out where
+    other keywords leave no room for them; raises ConfigError for unknown options."""
     changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
     if hallucinator is not None:
         changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
@@ -374,10 +380,12 @@ def configured(
         if not isinstance(fusion, tuple | list) or len(fusion) != 2:
             raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
         changes["probe_rule"], changes["gallery_rule"] = fusion
-    made = replace(config, **{"score_norm": "none", "sharp_between": None, **changes})
+    made = replace(config, **{"score_norm": "none", "sharp_between": None, "even_light": False, **changes})
     kept: dict[str, Any] = {}
     if "score_norm" not in changes and made.additive:
         kept["score_norm"] = config.score_norm
     if "sharp_between" not in changes and made.comparable:
         kept["sharp_between"] = config.sharp_between
+    if "even_light" not in changes and 1 not in made.scales:
+        kept["even_light"] = config.even_light
     return replace(made, **kept)

@@ -22,6 +22,7 @@ from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
 from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
+from meetmid.probes.light import evened
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
 from meetmid.runtime.cores import cores
@@ -291,8 +292,9 @@ class Intake:
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
         """The face crop of a picture at its work size, a probe's with its repeated pixels joined where probes are compared by
-        their detail, a small one cut more finely where its pixels are not what is blurred or enlarged; raises InputError where
-        there is none, TooLargeError where ``memory`` bytes are too few."""
+        their detail, a small one cut more finely where its pixels are not what is blurred or enlarged, and its light evened
+        where the configuration says so; raises InputError where there is none, TooLargeError where ``memory`` bytes are too
+        few."""
         config = self.config
         reduces = config.work_size is not None and config.work_size < 2 * FINE
         enlarges_pixels = bool(config.scales) and (config.lr_size is None or config.blur_at == "native")
@@ -308,7 +310,8 @@ class Intake:
                 f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
                 f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
             )
-        return replace(found, picture=work)
+        shown = evened(work) if is_probe and config.even_light else work
+        return replace(found, picture=shown, is_evened=shown is not work)
 
 
 def count(side: Sequence[Entry]) -> int:

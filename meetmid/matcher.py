@@ -50,10 +50,10 @@ class Matcher:
 
     ``preset`` (with what the matcher's card says of it, but not on enlargement where ``hallucinator`` or ``sigmas`` is given)
     or ``config`` (as it is) says what to compute; keywords of :class:`meetmid.MatchConfig` such as ``faces``, ``color``,
-    ``seed``, ``errors`` override it (its Z-norm and ``sharp_between`` go where they leave no room for them); ``fusion`` is a
-    (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name models, folders or ONNX files, ``gallery_matcher``
-    another one for the portraits, in the same template space, default the partner that the matcher's card names, or else
-    itself; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
+    ``seed``, ``errors`` override it (its Z-norm, ``sharp_between`` and ``even_light`` go where they leave no room for them);
+    ``fusion`` is a (probe rule, gallery rule) pair. ``matcher`` and ``hallucinator`` name models, folders or ONNX files,
+    ``gallery_matcher`` another one for the portraits, in the same template space, default the partner that the matcher's card
+    names, or else itself; ``reference`` is a :class:`ReferenceMeans` or its file, default the model's own; ``calibration`` a
     :class:`meetmid.evaluation.Calibration` or its file, learned with this very configuration from other people.
     With ``reduced`` the matcher is the variant in fewer bits (int8, float16) that its card names for the device, a model of its
     own; ModelError where it names none. ``device`` as in :mod:`meetmid.runtime.sessions`, ``threads`` for networks and scores,

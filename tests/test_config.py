@@ -27,7 +27,7 @@ WRONG_MATCH = [
     *[("work_size", v) for v in [20.5, "512", 7, False, NAN, [512]]],
     *[(name, v) for name in ("draws_per_node", "portrait_weight") for v in [1.5, 0, -1, "1", None, True, NAN]],
     *[("seed", v) for v in ["1", True, 1.0, -1, 2**64, None, NAN, np.float64(1)]],
-    *[(name, v) for name in ("identity", "flip", "resolution_matching", "keep_crops") for v in ("yes", 1, 0, None, 1.0)],
+    *[(name, v) for name in ("identity", "flip", "resolution_matching", "keep_crops", "even_light") for v in ("yes", 1, 0, None, 1.0)],
     *[(name, v) for name in ("matcher", "hallucinator", "preset") for v in (3, None, b"edsr", Path("edsr"), True)],
     *[("detector", v) for v in (3, True, b"yunet:x", Path("yunet"))],
     *[("faces", v) for v in (np.zeros((2, 4)), np.array(["crop"]), "crops", None, 1, ["crop"], True)],
@@ -163,8 +163,8 @@ def test_hashes_stay_what_they_were() -> None:
     """Enrolled galleries and learned means are bound to them."""
     hashes = {name: (config.hash(), config.gallery_hash()) for name, config in PRESETS.items()}
     assert hashes == {
-        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("0d3c2ffe057cb0e0", "a7df85728ee3bff2"),
-        "balanced": ("e51081b4b9e83a30", "c630418a74ad6437"), "accurate": ("3177bc7224ab02a9", "92ef5ba4f50efdf4"),
+        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("0451a4a1a8ef10f4", "a7df85728ee3bff2"),
+        "balanced": ("b694a913a2e96dae", "c630418a74ad6437"), "accurate": ("5a29578dd984d39c", "92ef5ba4f50efdf4"),
         "paper": ("812964d57889b9a2", "50cb089200d38561"),
         "paper-set": ("6e487ee614797662", "50cb089200d38561"),
     }
@@ -174,7 +174,7 @@ OTHER_PROBE_SIDE = {
     "preset": "other", "errors": "raise", "keep_crops": False, "hallucinator": "other", "sigmas": (0.25,), "blur_at": "native",
     "centering": "none", "probe_rule": "S_max", "gallery_rule": "S_add", "pairing": "same_scale", "order": "probe_first",
     "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x", "identity_weight": 2.0,
-    "sharp_between": (16, 50),
+    "sharp_between": (16, 50), "even_light": True,
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",

@@ -44,13 +44,14 @@ Hint = Any
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``is_loose``, whether it was cut by ``"auto"`` from a picture as small as a crop; ``fine``, the crop's pixels
-    per pixel of the picture along each side."""
+    per pixel of the picture along each side; ``is_evened``, whether its light was changed."""
 
     picture: NDArray[np.uint8]
     native: float
     repeats: tuple[int, int] = (1, 1)
     is_loose: bool = False
     fine: int = 1
+    is_evened: bool = False
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
@@ -59,6 +60,8 @@ class FoundCrop:
             told.append("pixels repeated {} x {} times were joined".format(*self.repeats))
         if self.is_loose:
             told.append("small as a face crop, but showed much more than a face, which was cut out")
+        if self.is_evened:
+            told.append("unusual light was evened out")
         return told
 
 

@@ -1,0 +1,123 @@
+"""Probes in bad light: rank-1 with and without evening it, on people that no choice was made on.
+
+    python benchmarks/light.py [--part test] [--people 130] [--matchers slimface-probe ...] [--sizes 24 16]
+
+Aligned faces as two simulated cameras caught them, then lit otherwise: by a quarter of the light, through fog, flatly, and by a
+lamp above or beside a face that is taken for half an ellipsoid with matt skin (Lambert's law, ambient light besides, hard or
+soft). ``balanced`` as it ships beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 %
+intervals that draw people, and how many probes were changed. Writes benchmarks/results/light.csv.
+
+    python benchmarks/light.py --usual
+
+The light of ordinary far faces of the selection part (quantiles of each of its four numbers), which the bounds of what is usual
+and common were read from.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+from economy import card, difference, means
+from machine import write_csv
+from people import captures, columns, pictures, portraits
+
+from meetmid import Matcher
+from meetmid.config import advised
+from meetmid.probes.light import light
+
+SEED, HARD, SOFT = 7, 0.35, 0.6
+QUANTILES = (0.5, 1, 2.5, 5, 50, 95, 97.5, 99, 99.5)
+
+
+Lit = Callable[[np.ndarray], np.ndarray]
+
+
+def grey(picture: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def lamp(right: float, down: float, towards: float, ambient: float, exposure: float = 1.0) -> Lit:
+    """Light from this direction; the middle of the face stays as bright as it was, times ``exposure``."""
+    x, y, z = np.array([right, down, towards]) / np.linalg.norm([right, down, towards])
+
+    def lit(crop: np.ndarray) -> np.ndarray:
+        height, width = crop.shape[:2]
+        u = ((np.arange(width) + 0.5) / width - 0.5)[None] / 0.5
+        v = ((np.arange(height) + 0.5) / height - 0.55)[:, None] / 0.62
+        square = np.maximum(u * u + v * v, 1e-9)
+        edge = np.sqrt(np.minimum(1.0, 0.96 / square))  # what lies beyond the ellipsoid is lit as its edge
+        facing = edge * (u * x + v * y) + np.sqrt(1 - np.minimum(square, 0.96)) * z
+        shade = ambient + (1 - ambient) * np.maximum(facing, 0)
+        return grey(crop * (exposure * shade / (ambient + (1 - ambient) * z))[..., None])
+
+    return lit
+
+
+LIGHTS: dict[str, Lit] = {
+    "ordinary": lambda crop: crop,
+    "a quarter of the light": lambda crop: grey(0.25 * crop),
+    "fog": lambda crop: grey(0.4 * crop + 130),
+    "flat": lambda crop: grey(crop.mean() + 0.35 * (crop - crop.mean())),
+    "lamp above": lamp(0, -1, 0.6, HARD),
+    "lamp above, soft": lamp(0, -1, 0.6, SOFT),
+    "lamp at the left": lamp(-1, 0, 0.6, HARD),
+    "lamp at the right, dark": lamp(1, -0.3, 0.5, 0.3, 0.4),
+}
+
+
+def usual() -> None:
+    """Quantiles of the light of the selection part."""
+    _, probes = pictures("selection", 300, 3)
+    template = card("slimface-probe").contract.alignment
+    seen = [astuple(light(crop)) for size in (24, 16, 12) for crop in captures(probes, template, size, SEED)]
+    for quantile, values in zip(QUANTILES, np.percentile(seen, QUANTILES, axis=0), strict=True):
+        print(quantile, np.round(values, 2), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=("test", "selection"), default="test")
+    parser.add_argument("--people", type=int, default=130)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[24, 16])
+    parser.add_argument("--matchers", nargs="+", default=["slimface-probe"])
+    parser.add_argument("--usual", action="store_true")
+    parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "light.csv")
+    args = parser.parse_args()
+    if args.usual:
+        usual()
+        return
+    gallery, probes = pictures(args.part, args.people, 3)
+    own, people = columns(gallery, probes), np.array([person for person, *_ in probes])
+    rows = []
+    for name in args.matchers:
+        model = card(name)
+        config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False)
+        reference = means(model, config)
+        with (
+            Matcher(config=config, matcher=model, reference=reference) as evening,
+            Matcher(config=replace(config, even_light=False), matcher=model, reference=reference) as leaving,
+        ):
+            enrolled = evening.enroll(portraits(gallery, model.contract.alignment))
+            for size in args.sizes:
+                seen = captures(probes, model.contract.alignment, size, SEED)
+                for kind, lit in LIGHTS.items():
+                    shown = [lit(crop) for crop in seen]
+                    found = evening.match(shown, enrolled)
+                    hits = found.scores.argmax(axis=1) == own
+                    without = leaving.match(shown, enrolled).scores.argmax(axis=1) == own
+                    points, low, high = difference(hits, without, people)
+                    rows.append({
+                        "matcher": name, "size": size, "light": kind, "n": len(own), "evened": int(hits.sum()),
+                        "left": int(without.sum()), "points": round(points, 2), "low95": round(low, 2),
+                        "high95": round(high, 2), "changed": sum("light" in status for status in found.probe_status),
+                    })
+                    print(rows[-1], flush=True)
+    write_csv(args.csv, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Light of probes: measured, left alone where it is usual, brought to the edge of that elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.linalg import lstsq
+
+from meetmid.config import PRESETS, configured
+from meetmid.errors import ConfigError
+from meetmid.probes.light import COMMON, DARK, USUAL, Light, evened, light
+
+LOW, HIGH = USUAL
+
+
+def picture(side: int = 48, level: float = 130.0, contrast: float = 25.0, seed: int = 0) -> np.ndarray:
+    """Smooth grey and coloured structure of about this mean and standard deviation, without a slope on purpose."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:side, 0:side] / side
+    waves = sum(np.cos(2 * np.pi * (k * x + j * y + rng.random())) for k in (1, 2, 3) for j in (1, 2, 3))
+    waves = (waves - waves.mean()) / waves.std()
+    return np.clip(np.rint(level + contrast * waves[..., None] + (4, 0, -4)), 0, 255).astype(np.uint8)
+
+
+def within(crop: np.ndarray, slack: tuple[float, ...] = (0.05, 0.05, 2.0, 1.0)) -> None:
+    for its, low, high, more in zip(*map(astuple, (light(crop), LOW, HIGH)), slack, strict=True):
+        assert low - more <= its <= high + more
+
+
+def fitted(crop: np.ndarray) -> tuple[float, float]:
+    """The plane by scipy's least squares, pixel by pixel."""
+    height, width = crop.shape[:2]
+    rows, values = [], []
+    for r in range(height):
+        for c in range(width):
+            x, y = (c + 0.5) / width - 0.5, (r + 0.5) / height - 0.58
+            if (x / 0.34) ** 2 + (y / 0.42) ** 2 <= 1:
+                rows.append((x, y, 1.0))
+                values.append(np.log(crop[r, c] @ np.array([0.299, 0.587, 0.114]) + DARK))
+    across, down, _ = lstsq(np.array(rows), np.array(values))[0]
+    return float(across), float(down)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(8, 64), st.integers(8, 64))
+def test_the_plane_is_that_of_least_squares(seed: int, height: int, width: int) -> None:
+    crop = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    its = light(crop)
+    assert (its.across, its.down) == pytest.approx(fitted(crop), abs=1e-9)
+
+
+def test_level_and_contrast_are_those_of_the_face_alone() -> None:
+    crop = picture()
+    bordered = crop.copy()
+    bordered[:, :3] = bordered[:, -3:] = 0  # beyond a frame's edge
+    assert light(bordered) == light(crop)
+
+
+@pytest.mark.parametrize("side", [6, 24, 64, 200])
+def test_usual_light_is_left_alone_to_the_bit(side: int) -> None:
+    crop = picture(side)
+    assert evened(crop) is crop
+    assert light(crop).usual() == light(crop)
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: 0.2 * x, lambda x: 0.15 * x + 200, lambda x: x.mean() + 0.2 * (x - x.mean()), lambda x: 60 + 0.1 * x,
+], ids=["dark", "fog", "flat", "dark and flat"])
+@pytest.mark.parametrize("side", [24, 48, 160])
+def test_unusual_levels_come_to_the_edge_of_the_usual(change, side: int) -> None:
+    changed = np.clip(np.rint(change(picture(side).astype(float))), 0, 255).astype(np.uint8)
+    out = evened(changed)
+    assert (out.dtype, out.shape) == (np.uint8, changed.shape)
+    assert light(changed).usual() != light(changed)
+    within(out)
+
+
+@pytest.mark.parametrize(("right", "below"), [(3.0, 0.0), (-3.0, 0.0), (0.0, 2.5), (0.0, -2.5), (2.0, -2.0)])
+def test_a_lamp_is_taken_away_as_far_as_it_is_unusual(right: float, below: float) -> None:
+    crop = picture(64)
+    y, x = np.mgrid[0:64, 0:64] / 64 - 0.5
+    lit = np.clip(np.rint(crop * np.exp(right * x + below * y - 0.3)[..., None]), 0, 255).astype(np.uint8)
+    seen, out = light(lit), light(evened(lit))
+    assert abs(seen.across) > HIGH.across or not LOW.down <= seen.down <= HIGH.down
+    assert LOW.across - 0.25 <= out.across <= HIGH.across + 0.25  # what was clipped in white or black is lost
+    assert LOW.down - 0.25 <= out.down <= HIGH.down + 0.25
+    before, after = (np.corrcoef(crop[12:52, 12:52].ravel(), its[12:52, 12:52].ravel())[0, 1] for its in (lit, evened(lit)))
+    assert after > before
+
+
+def test_hues_stay() -> None:
+    crop = np.empty((32, 32, 3), np.uint8)
+    crop[:] = (40, 30, 20)
+    crop[::2] = (20, 15, 10)
+    out = evened(crop).astype(float)
+    difference = out[::2].mean((0, 1)) - out[1::2].mean((0, 1))
+    assert difference / difference[1] == pytest.approx([4 / 3, 1.0, 2 / 3], abs=0.05)
+
+
+@pytest.mark.parametrize("value", [0, 3, 128, 255])
+def test_a_blank_picture_stays_blank(value: int) -> None:
+    out = evened(np.full((24, 24, 3), value, np.uint8))
+    assert len(np.unique(out)) == 1
+
+
+def test_contrast_grows_eight_times_at_most() -> None:
+    crop = np.full((24, 24, 3), 100, np.uint8)
+    crop[::2, ::2] = 101
+    assert np.ptp(evened(crop).astype(int)) == 8
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 40, 3), (40, 5, 3)])
+def test_too_small_a_picture_is_left_alone(shape: tuple[int, ...]) -> None:
+    crop = np.zeros(shape, np.uint8)
+    assert evened(crop) is crop
+
+
+def test_light_comes_as_far_inside_as_it_lies_outside_and_no_farther_than_to_what_is_common() -> None:
+    least, most = COMMON
+    assert Light(9.0, -9.0, 0.0, 20.0).usual() == Light(most.across, least.down, least.level, 20.0)
+    near = Light(HIGH.across + 0.25, LOW.down - 0.125, HIGH.level + 1, LOW.contrast)
+    assert near.usual() == Light(HIGH.across, LOW.down + 0.125, HIGH.level - 1, LOW.contrast)
+    assert LOW.usual() == LOW
+    assert HIGH.usual() == HIGH
+
+
+def test_probes_are_evened_and_portraits_are_not(small) -> None:
+    dark, usual = (0.2 * picture(32, seed=1)).astype(np.uint8), picture(32, seed=2)
+    with small(even_light=True, keep_crops=True) as evening, small(keep_crops=True) as without:
+        found = evening.match([dark, usual], [usual, dark])
+        assert found.probe_status == ("ok: unusual light was evened out", "ok")
+        assert found.gallery_status == ("ok", "ok")
+        np.testing.assert_array_equal(found.scores, without.match([evened(dark), usual], [usual, dark]).scores)
+        assert not np.array_equal(found.scores, without.match([dark, usual], [usual, dark]).scores)
+        np.testing.assert_array_equal(found.probe_crops.crop(0), evened(dark))  # what an explanation shows is what was compared
+
+
+def test_a_gallery_does_not_depend_on_it(small) -> None:
+    with small(even_light=True, keep_crops=True) as evening, small(keep_crops=True) as without:
+        gallery = without.enroll([picture(32)])
+        assert evening.match([picture(32)], gallery).scores.shape == (1, 1)
+        assert evening.config.gallery_hash() == without.config.gallery_hash()
+        assert evening.config.hash() != without.config.hash()
+
+
+def test_presets_that_adapt_even_it_and_what_is_translated_cannot() -> None:
+    assert {name for name, its in PRESETS.items() if its.even_light} == {"fast", "balanced", "accurate"}
+    with pytest.raises(ConfigError, match=r"even_light=True expects no scale 1: .* got \(1,\)"):
+        replace(PRESETS["balanced"], scales=(1,), sharp_between=None)
+    assert not configured(PRESETS["balanced"], "m", "translator", None, None, {"scales": (1,)}).even_light
+    assert configured(PRESETS["balanced"], "m", None, None, None, {"scales": (2,)}).even_light
+    assert not configured(PRESETS["balanced"], "m", None, None, None, {"even_light": False}).even_light
