@@ -126,7 +126,8 @@ class MatchConfig:
     picture like the portraits: it is seen as it is by their network and meets the undegraded portraits alone, centred by the
     mean of their side. Up to the lower one it is far and meets them all. Between, its score is the mean of both, weighted in
     proportion (:meth:`share_as_it_is`). An entry of several pictures has the largest of their weights, and each takes part as
-    it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Before that the pixels
+    it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Where it weighs, each
+    also counts by the pixels that it holds, the square of its effective resolution, in both comparisons. Before that the pixels
     that a digital zoom repeated are joined (:mod:`meetmid.faces.repeats`), which the status says too.
 
     Light: ``even_light`` brings probes whose face is lit as networks seldom saw - dark, pale, from above or the side - to the

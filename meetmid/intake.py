@@ -276,16 +276,20 @@ class Intake:
 
     def _shares(self, pool: TemplatePool, plain: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.float32]:
         """What part of every entry's score its pictures as they are make up, by which they are weighted in ``plain``; where
-        that is all of it, or nothing else is usable, the entry's others no longer take part."""
+        that is all of it, or nothing else is usable, the entry's others no longer take part. Among several pictures each weighs
+        as many pixels as it holds."""
         share = np.zeros(len(pool.first) - 1, np.float32)
         for entry, (low, high) in enumerate(pairwise(plain.first)):
-            for row in range(low, high):
-                own = self._share(details[row])
+            held = [0 if detail is None else detail.resolution for detail in details[low:high]]
+            for row, side in zip(range(low, high), held, strict=True):
+                own, pixels = self._share(details[row]), np.float32((side / max(1, *held)) ** 2)
                 if 0 < own < 1 and self._sees_alike:
                     np.copyto(plain.templates[row], pool.templates[row][:1, :1])
                     plain.weights[row] = pool.weights[row, :1, :1]
                 plain.weights[row] *= np.float32(own)
                 share[entry] = max(share[entry], plain.weights[row, 0, 0])
+                plain.weights[row] *= pixels
+                pool.weights[row] *= pixels
             if share[entry] == 1 or (share[entry] > 0 and not (pool.weights[low:high] > 0).any()):
                 share[entry], pool.weights[low:high] = 1.0, 0.0
         return share

@@ -27,7 +27,10 @@ WRONG_MATCH = [
     *[("work_size", v) for v in [20.5, "512", 7, False, NAN, [512]]],
     *[(name, v) for name in ("draws_per_node", "portrait_weight") for v in [1.5, 0, -1, "1", None, True, NAN]],
     *[("seed", v) for v in ["1", True, 1.0, -1, 2**64, None, NAN, np.float64(1)]],
-    *[(name, v) for name in ("identity", "flip", "resolution_matching", "keep_crops", "even_light") for v in ("yes", 1, 0, None, 1.0)],
+    *[
+        (name, v) for name in ("identity", "flip", "resolution_matching", "keep_crops", "even_light")
+        for v in ("yes", 1, 0, None, 1.0)
+    ],
     *[(name, v) for name in ("matcher", "hallucinator", "preset") for v in (3, None, b"edsr", Path("edsr"), True)],
     *[("detector", v) for v in (3, True, b"yunet:x", Path("yunet"))],
     *[("faces", v) for v in (np.zeros((2, 4)), np.array(["crop"]), "crops", None, 1, ["crop"], True)],

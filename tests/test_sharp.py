@@ -120,7 +120,7 @@ def test_between_a_score_is_the_weighted_mean_of_both(small, make_matcher, sharp
     assert np.abs(both - away).max() > 1e-3
 
 
-def test_several_pictures_take_part_as_they_are_by_their_shares(small, sharp, far, portraits):
+def test_several_pictures_take_part_by_their_shares_and_their_pixels(small, sharp, far, portraits):
     with small() as matcher:
         resolutions = matcher.match([far[0], sharp[0]], portraits).probe_size[:, 1]
     low = resolutions.min() - 1
@@ -130,9 +130,15 @@ def test_several_pictures_take_part_as_they_are_by_their_shares(small, sharp, fa
         own = (resolutions - low) / (80 - low)
         np.testing.assert_allclose(taken.share, own.max(), rtol=1e-6)
         portrait = np.array(matcher.enroll(portraits).pool.templates)[:, 0, 0]
-        near = cosines((own[:, None] * taken.plain.templates[:, 0, 0]).sum(axis=0), portrait)
+        pixels = (resolutions / resolutions.max()) ** 2
+        near = cosines(((own * pixels)[:, None] * taken.plain.templates[:, 0, 0]).sum(axis=0), portrait)
     with small(sharp_between=None, centering="none", fusion=("T_add", "T_add")) as matcher:
-        away = matcher.match([[far[0], sharp[0]]], portraits).scores[0]
+        enrolled = matcher.enroll(portraits).pool
+        sides = [matcher.lift([far[0], sharp[0]]).pool, enrolled]
+        sums = [(its.weights[..., None] * its.templates).sum(axis=(1, 2)) for its in sides]
+        away = cosines((pixels[:, None] * sums[0]).sum(axis=0), sums[1])
+        alike = matcher.match([[far[0], sharp[0]]], portraits).scores[0]
+    assert np.abs(away - alike).max() > 1e-3  # without sharp_between all pictures count alike
     np.testing.assert_allclose(got, (1 - own.max()) * away + own.max() * near, atol=1e-5)
 
 
