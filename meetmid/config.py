@@ -127,11 +127,13 @@ class MatchConfig:
     mean of their side. Up to the lower one it is far and meets them all. Between, its score is the mean of both, weighted in
     proportion (:meth:`share_as_it_is`). An entry of several pictures has the largest of their weights, and each takes part as
     it is by its own, where the rule weighs; where that is 1 and some take no part, the status says so. Where it weighs, each
-    also counts by the pixels that it holds, the square of its effective resolution, in both comparisons. Before that the pixels
-    that a digital zoom repeated are joined (:mod:`meetmid.faces.repeats`), which the status says too.
+    also counts by the pixels that it holds, the square of its effective resolution, in both comparisons (not with
+    ``centering="set"``, in whose mean each counts once). Before that the pixels that a digital zoom repeated are joined
+    (:mod:`meetmid.faces.repeats`), which the status says too.
 
     Light: ``even_light`` brings probes whose face is lit as networks seldom saw - dark, pale, from above or the side - to the
-    edge of what is usual (:mod:`meetmid.probes.light`) before anything else is made of their crop; the status says which.
+    edge of what is usual (:mod:`meetmid.probes.light`) before a hypothesis is made of them; the status says which. Their detail
+    is measured, and their crop kept, as they came.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,

@@ -277,28 +277,27 @@ class Intake:
     def _shares(self, pool: TemplatePool, plain: TemplatePool, details: Sequence[Detail | None]) -> NDArray[np.float32]:
         """What part of every entry's score its pictures as they are make up, by which they are weighted in ``plain``; where
         that is all of it, or nothing else is usable, the entry's others no longer take part. Among several pictures each weighs
-        as many pixels as it holds."""
+        as many pixels as it holds, but where the probes' own mean centres them, in which each counts once."""
         share = np.zeros(len(pool.first) - 1, np.float32)
         for entry, (low, high) in enumerate(pairwise(plain.first)):
             held = [0 if detail is None else detail.resolution for detail in details[low:high]]
             for row, side in zip(range(low, high), held, strict=True):
-                own, pixels = self._share(details[row]), np.float32((side / max(1, *held)) ** 2)
+                own, part = self._share(details[row]), 1.0 if self.config.centering == "set" else side / max(1, *held)
                 if 0 < own < 1 and self._sees_alike:
                     np.copyto(plain.templates[row], pool.templates[row][:1, :1])
                     plain.weights[row] = pool.weights[row, :1, :1]
                 plain.weights[row] *= np.float32(own)
                 share[entry] = max(share[entry], plain.weights[row, 0, 0])
-                plain.weights[row] *= pixels
-                pool.weights[row] *= pixels
+                plain.weights[row] *= np.float32(part**2)
+                pool.weights[row] *= np.float32(part**2)
             if share[entry] == 1 or (share[entry] > 0 and not (pool.weights[low:high] > 0).any()):
                 share[entry], pool.weights[low:high] = 1.0, 0.0
         return share
 
     def _crop(self, source: Source, hint: Hint, alignment: str, memory: int, is_probe: bool) -> FoundCrop:
         """The face crop of a picture at its work size, a probe's with its repeated pixels joined where probes are compared by
-        their detail, a small one cut more finely where its pixels are not what is blurred or enlarged, and its light evened
-        where the configuration says so; raises InputError where there is none, TooLargeError where ``memory`` bytes are too
-        few."""
+        their detail, a small one cut more finely where its pixels are not what is blurred or enlarged; raises InputError where
+        there is none, TooLargeError where ``memory`` bytes are too few."""
         config = self.config
         reduces = config.work_size is not None and config.work_size < 2 * FINE
         enlarges_pixels = bool(config.scales) and (config.lr_size is None or config.blur_at == "native")
@@ -314,8 +313,7 @@ class Intake:
                 f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
                 f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
             )
-        shown = evened(work) if is_probe and config.even_light else work
-        return replace(found, picture=shown, is_evened=shown is not work)
+        return replace(found, picture=work, is_evened=is_probe and config.even_light and evened(work) is not work)
 
 
 def count(side: Sequence[Entry]) -> int:

@@ -237,7 +237,8 @@ def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, f
     made = None
     if config.scales:
         work = work_image(crop, config.work_size, config.degradations.resize)
-        alone = replace(seen_by(work, config), sigmas=(0.0,), identity=False, sharp_between=None, score_norm="none")
+        seen = seen_by(work, config)
+        alone = replace(seen, sigmas=(0.0,), identity=False, sharp_between=None, even_light=False, score_norm="none")
         largest = int(np.argmax(config.scales))
         shown = probe_pictures(work, alone, matcher.hallucinator, only=largest)
         made = next((to_uint8(picture) for _, _, _, picture in shown), None)

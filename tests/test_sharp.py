@@ -142,6 +142,15 @@ def test_several_pictures_take_part_by_their_shares_and_their_pixels(small, shar
     np.testing.assert_allclose(got, (1 - own.max()) * away + own.max() * near, atol=1e-5)
 
 
+def test_each_picture_counts_once_where_the_probes_own_mean_centres_them(small, sharp, far, portraits):
+    groups = [[far[0], sharp[0]], [far[1], sharp[0]]]
+    with small(sharp_between=(5, 80), centering="set") as matcher:
+        taken = matcher.lift(groups)
+        means = matcher.comparison.set_means(taken)
+    assert np.isin(taken.pool.weights, (0, 1)).all()
+    np.testing.assert_allclose(means[0], taken.pool.templates[:, 0, 0].mean(axis=0), atol=1e-6)
+
+
 def test_an_explained_mean_names_both_comparisons(small, sharp, far, portraits):
     with small(sharp_between=(5, 80), keep_crops=True, centering="none") as matcher:
         result = matcher.match(sharp, portraits)

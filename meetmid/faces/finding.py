@@ -44,7 +44,7 @@ Hint = Any
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``is_loose``, whether it was cut by ``"auto"`` from a picture as small as a crop; ``fine``, the crop's pixels
-    per pixel of the picture along each side; ``is_evened``, whether its light was changed."""
+    per pixel of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light."""
 
     picture: NDArray[np.uint8]
     native: float

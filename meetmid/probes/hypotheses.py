@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.probes.blur import BlurLevel
 from meetmid.probes.hallucination import Hallucinator, working_levels, working_size
+from meetmid.probes.light import evened
 from meetmid.probes.resolution import Detail
 from meetmid.resize import MAX_ENLARGED, Image, fits, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
@@ -109,7 +110,7 @@ def probe_pictures(
     """Every hypothesis, or those of the scale index ``only``: its (scale index, slot), what it is, its multiplicity, the
     picture."""
     if config.identity and only in (None, 0):
-        yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(crop)
+        yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(_lit(crop, config))
     size, labels = working_size(crop.shape, config.lr_side), scale_labels(config)
     for index, scale in enumerate(config.scales, int(config.identity)):
         if only not in (None, index) or not fits(size, scale):
@@ -122,8 +123,13 @@ def probe_pictures(
                 yield (index, slot), ProbeHypothesis(labels[index], level.sigma), level.count, shown
 
 
+def _lit(crop: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:
+    return evened(crop) if config.even_light else crop
+
+
 def _levels(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[BlurLevel]:
     options = config.degradations
     return working_levels(
-        crop, config.sigmas, lr_size=config.lr_side, blur_at=config.blur_at, method=options.resize, quantize=options.quantize
+        _lit(crop, config), config.sigmas, lr_size=config.lr_side, blur_at=config.blur_at, method=options.resize,
+        quantize=options.quantize,
     )

@@ -67,7 +67,8 @@ def light(crop: NDArray[np.uint8]) -> Light:
     """The light of the face in an aligned crop (H, W, 3) uint8 RGB of at least 6 x 6 px."""
     height, width = crop.shape[:2]
     factor = min(1.0, MEASURED / max(height, width))
-    small = 255 * resize(crop, (round(height * factor), round(width * factor))) if factor < 1 else crop.astype(np.float32)
+    size = max(LEAST, round(height * factor)), max(LEAST, round(width * factor))
+    small = 255 * resize(crop, size) if factor < 1 else crop.astype(np.float32)
     x, y = _places(*small.shape[:2])
     face = ((x / RADII[0]) ** 2 + (y / RADII[1]) ** 2) <= 1
     grown = np.log(_luma(small)[face] + DARK)
@@ -80,7 +81,8 @@ def light(crop: NDArray[np.uint8]) -> Light:
 
 
 def evened(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A face crop (H, W, 3) uint8 RGB whose light lies within ``USUAL``; itself where it does, or is smaller than 6 px."""
+    """A face crop (H, W, 3) uint8 RGB whose light is brought within ``USUAL``, or as near as ``STEEPEST`` and black and white
+    allow; itself where it lies within, or where a side is shorter than 6 px."""
     if min(crop.shape[:2]) < LEAST:
         return crop
     its = light(crop)

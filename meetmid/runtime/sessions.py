@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -122,6 +123,8 @@ def make_session(model: Path | bytes, name: str, *, device: str, threads: int | 
     options.use_deterministic_compute = True
     # threads that wait in a loop for the next run of this network take the cores from another network's
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if threads is None and cores() < (os.cpu_count() or 1):  # of which onnxruntime knows nothing
+        threads = cores()
     if threads is not None:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

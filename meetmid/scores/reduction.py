@@ -215,10 +215,11 @@ def _share(pool: ThreadPoolExecutor, threads: int, jobs: Iterable[Callable[[], N
     try:
         work()
     finally:
-        errors = [other.exception() for other in others if not other.cancel()]
-    for error in errors:
-        if error is not None:
-            raise error
+        begun = [other for other in others if not other.cancel()]
+        for other in begun:
+            other.exception()  # waits
+    for other in begun:
+        other.result()
 
 
 def _fill(

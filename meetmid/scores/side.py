@@ -107,7 +107,7 @@ class Side:
         flat = np.asarray(self.weights[low : -(-stop // self.slots)]).reshape(-1)[start - low * self.slots :][: stop - start]
         there = flat > 0
         if there.all():
-            return np.arange(start, stop), flat.astype(np.float64, copy=False)
+            return np.arange(start, stop), flat.astype(np.float64)
         index = np.flatnonzero(there)
         return index + start, flat[index].astype(np.float64)
 

@@ -112,6 +112,13 @@ def test_contrast_grows_eight_times_at_most() -> None:
     assert np.ptp(evened(crop).astype(int)) == 8
 
 
+@pytest.mark.parametrize("shape", [(6, 2000), (2000, 8), (6, 300), (20, 1500)])
+def test_a_strip_has_its_light_measured_too(shape: tuple[int, int]) -> None:
+    crop = np.random.default_rng(1).integers(0, 40, (*shape, 3), np.uint8)
+    assert np.isfinite(astuple(light(crop))).all()
+    assert evened(crop).mean() > crop.mean()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 40, 3), (40, 5, 3)])
 def test_too_small_a_picture_is_left_alone(shape: tuple[int, ...]) -> None:
     crop = np.zeros(shape, np.uint8)
@@ -135,7 +142,12 @@ def test_probes_are_evened_and_portraits_are_not(small) -> None:
         assert found.gallery_status == ("ok", "ok")
         np.testing.assert_array_equal(found.scores, without.match([evened(dark), usual], [usual, dark]).scores)
         assert not np.array_equal(found.scores, without.match([dark, usual], [usual, dark]).scores)
-        np.testing.assert_array_equal(found.probe_crops.crop(0), evened(dark))  # what an explanation shows is what was compared
+        np.testing.assert_array_equal(found.probe_crops.crop(0), dark)  # as it came
+        np.testing.assert_array_equal(found.probe_size, without.match([dark, usual], [usual, dark]).probe_size)
+        shown = [picture for what, picture in evening.show_probe(dark) if not what.synthetic]
+        np.testing.assert_array_equal(shown, [evened(dark)])
+        told = found.explain(0, 1)
+        assert sum(value for _, value in told.probe_shares) == pytest.approx(1, abs=1e-6)
 
 
 def test_a_gallery_does_not_depend_on_it(small) -> None:
