@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meetmid.faces.finding import EVENED
 from meetmid.result import CALIBRATED, UNCALIBRATED
 from meetmid.runtime.sessions import PROVIDERS, nvidia_gpu_present
 
@@ -33,6 +34,9 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
         if matcher.calibration is not None:
             told += ": likelihood ratios hold for them only where the calibration was learned from such probes too"
         found.append(told)
+    evened = sum(EVENED in status for status in probes.status)
+    if evened:
+        found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")
     if probes.left_out:
         found.append(f"{probes.left_out} of {len(probes.ids)} probes are too large for some scale: see their status")
     on_cpu = matcher.network.network.provider == PROVIDERS["cpu"]

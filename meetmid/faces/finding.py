@@ -35,6 +35,9 @@ WAY = 2
 LOOSE = 0.5
 """A picture as small as a crop, of whose sides the box of the face takes less, shows much more than a face and is searched."""
 
+EVENED = "unusual light was evened out"
+"""What a status says of a picture whose hypotheses are made in another light."""
+
 FACE_MODES = get_args(Faces)
 Hint = Any
 """``"auto" | "crop" | "detect" | "landmarks"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
@@ -61,7 +64,7 @@ class FoundCrop:
         if self.is_loose:
             told.append("small as a face crop, but showed much more than a face, which was cut out")
         if self.is_evened:
-            told.append("unusual light was evened out")
+            told.append(EVENED)
         return told
 
 

@@ -140,6 +140,8 @@ def test_probes_are_evened_and_portraits_are_not(small) -> None:
         found = evening.match([dark, usual], [usual, dark])
         assert found.probe_status == ("ok: unusual light was evened out", "ok")
         assert found.gallery_status == ("ok", "ok")
+        assert "1 of 2 probes: unusual light was evened out" in found.warnings
+        assert not any("light" in text for text in evening.match([usual], [dark]).warnings)
         np.testing.assert_array_equal(found.scores, without.match([evened(dark), usual], [usual, dark]).scores)
         assert not np.array_equal(found.scores, without.match([dark, usual], [usual, dark]).scores)
         np.testing.assert_array_equal(found.probe_crops.crop(0), dark)  # as it came
@@ -147,6 +149,8 @@ def test_probes_are_evened_and_portraits_are_not(small) -> None:
         shown = [picture for what, picture in evening.show_probe(dark) if not what.synthetic]
         np.testing.assert_array_equal(shown, [evened(dark)])
         told = found.explain(0, 1)
+        pictures = [picture for _, picture in evening.show_probe(dark)]
+        assert any(np.array_equal(told.probe_picture, picture) for picture in pictures)
         assert sum(value for _, value in told.probe_shares) == pytest.approx(1, abs=1e-6)
 
 
