@@ -1,4 +1,4 @@
-"""Light that networks seldom saw - dusk, fog, a lamp above the face or beside it - brought to the edge of what is usual.
+"""Light that networks seldom saw - dusk, fog, a lamp above the face or beside it - brought back to what is usual.
 
 Light multiplies what a face reflects: its logarithm is added. So a plane is fitted to the logarithm of the face's luma and
 taken away where it is steeper than usual (H. A. Rowley, S. Baluja and T. Kanade, "Neural network-based face detection",
