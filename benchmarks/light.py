@@ -29,6 +29,7 @@ from people import captures, columns, pictures, portraits
 
 from meetmid import Matcher
 from meetmid.config import advised
+from meetmid.faces.finding import EVENED
 from meetmid.probes.light import evened, light
 
 SEED, HARD, SOFT = 7, 0.35, 0.6
@@ -72,13 +73,12 @@ LIGHTS: dict[str, Lit] = {
 
 
 def usual() -> None:
-    """Quantiles of the light of the selection part."""
-    _, probes = pictures("selection", 300, 3)
+    """Quantiles of the light of the selection part, and hits among those that are changed."""
+    gallery, probes = pictures("selection", 300, 3)
     template = card("slimface-probe").contract.alignment
     seen = [astuple(light(crop)) for size in (24, 16, 12) for crop in captures(probes, template, size, SEED)]
     for quantile, values in zip(QUANTILES, np.percentile(seen, QUANTILES, axis=0), strict=True):
         print(quantile, np.round(values, 2), flush=True)
-    gallery, probes = pictures("selection", 300, 3)
     own, counts = columns(gallery, probes), np.zeros(4, int)
     with (
         Matcher("balanced", faces="crop", keep_crops=False) as evening,
@@ -132,7 +132,7 @@ def main() -> None:
                     rows.append({
                         "matcher": name, "size": size, "light": kind, "n": len(own), "evened": int(hits.sum()),
                         "left": int(without.sum()), "points": round(points, 2), "low95": round(low, 2),
-                        "high95": round(high, 2), "changed": sum("light" in status for status in found.probe_status),
+                        "high95": round(high, 2), "changed": sum(EVENED in status for status in found.probe_status),
                     })
                     print(rows[-1], flush=True)
     write_csv(args.csv, rows)

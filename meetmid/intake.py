@@ -281,8 +281,9 @@ class Intake:
         share = np.zeros(len(pool.first) - 1, np.float32)
         for entry, (low, high) in enumerate(pairwise(plain.first)):
             held = [0 if detail is None else detail.resolution for detail in details[low:high]]
+            most = max(held, default=0)
             for row, side in zip(range(low, high), held, strict=True):
-                own, part = self._share(details[row]), 1.0 if self.config.centering == "set" else side / max(1, *held)
+                own, part = self._share(details[row]), 1.0 if self.config.centering == "set" else side / max(1, most)
                 if 0 < own < 1 and self._sees_alike:
                     np.copyto(plain.templates[row], pool.templates[row][:1, :1])
                     plain.weights[row] = pool.weights[row, :1, :1]
