@@ -37,6 +37,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "faces": Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
     "detector": Expected("a string such as 'yunet:FILE', or None"),
     "gallery_matcher": Expected("the name of a matcher, or None for the one of the probes"),
+    "pixel_aspect": Expected("a width by height, a finite number of 0.2 to 5", 0.2, 5 + 2**-20),
     "scales": Expected("distinct integers of at least 1 (1 = a translation; the picture itself is identity=True)", 1),
     "identity_weight": Expected("a finite number above 0", 2**-20),
     "sharp_between": Expected("two effective resolutions (low, high) with 1 <= low <= high px, or None for no probe", 1),
@@ -107,7 +108,11 @@ class MatchConfig:
     picture is a crop whose five points are found), ``crop`` how a found face is cut (``"arcface5"`` five-point alignment, a
     probe's small face twice as fine as its pixels; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"``
     the same box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``,
-    ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``).
+    ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``). ``pixel_aspect``, the width of a probe's
+    pixel by its height, where they are not square: the picture as it is shown has square ones, so that of a recorder that shows
+    704 x 288 of them at 4:3 is 4/3 * 288/704 = 0.545. Such a probe is enlarged along one side before its face is found or cut,
+    by boxes and points in its own pixels; its native size counts these. What is taken for a crop stays as it is, so do
+    portraits. The status of a probe of a size that only recorders have says so where it is 1.
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
     ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native; of several an entry has the one nearest to the
@@ -156,6 +161,7 @@ class MatchConfig:
     faces: Faces = "auto"
     color: Color = "rgb"
     crop: Crop = "arcface5"
+    pixel_aspect: float = 1.0
     scales: tuple[int, ...] = (2, 4, 8)
     sigmas: tuple[float, ...] = SIGMAS
     lr_size: int | tuple[int, ...] | None = 24
@@ -291,11 +297,14 @@ class MatchConfig:
 _NOT_GALLERY = frozenset((
     "preset", "errors", "keep_crops", "hallucinator", "sigmas", "blur_at", "centering", "probe_rule", "gallery_rule",
     "pairing", "order", "select", "portraits", "faces", "color", "detector", "gallery_matcher", "identity_weight",
-    "score_norm", "sharp_between", "even_light",
+    "score_norm", "sharp_between", "even_light", "pixel_aspect",
 ))
 
 
-_LATER = {"portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None, "even_light": False}
+_LATER = {
+    "portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None, "even_light": False,
+    "pixel_aspect": 1.0,
+}
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 
 

@@ -305,6 +305,7 @@ class Intake:
         found = find_crop(
             source, hint, config, alignment, self.detector, memory // DECODING,
             joins=is_probe and config.sharp_between is not None, is_fine=is_probe and not (reduces or enlarges_pixels),
+            aspect=config.pixel_aspect if is_probe else None,
         )
         if found is None:
             raise InputError("no face found")

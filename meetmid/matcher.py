@@ -306,7 +306,9 @@ class Matcher:
         """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, at its own resolution (a match cuts aligned
         faces of less than 64 px twice as fine); None where no face was found. Raises InputError for an unusable picture."""
         alignment = self.card.contract.alignment
-        found = find_crop(image, self.config.faces if faces is None else faces, self.config, alignment, self._detector)
+        config = self.config
+        hint = config.faces if faces is None else faces
+        found = find_crop(image, hint, config, alignment, self._detector, aspect=config.pixel_aspect)
         return None if found is None else found.picture
 
     def learn_means(self, probes: Any, portraits: Any, *, faces: Hint | None = None) -> ReferenceMeans:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meetmid.faces.finding import EVENED
+from meetmid.faces.finding import EVENED, RECORDED
 from meetmid.result import CALIBRATED, UNCALIBRATED
 from meetmid.runtime.sessions import PROVIDERS, nvidia_gpu_present
 
@@ -37,6 +37,9 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
     evened = sum(EVENED in status for status in probes.status)
     if evened:
         found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")
+    recorded = sum(RECORDED in status for status in probes.status)
+    if recorded:
+        found.append(f"{recorded} of {len(probes.ids)} probes have a size {RECORDED}: see pixel_aspect and their status")
     if probes.left_out:
         found.append(f"{probes.left_out} of {len(probes.ids)} probes are too large for some scale: see their status")
     on_cpu = matcher.network.network.provider == PROVIDERS["cpu"]

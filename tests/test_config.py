@@ -21,6 +21,7 @@ NAN, INF = float("nan"), float("inf")
 WRONG_MATCH = [
     *[("gallery_matcher", v) for v in (3, b"m", ("m",))],
     *[("identity_weight", v) for v in (0, -1, NAN, INF, "1", None, True)],
+    *[("pixel_aspect", v) for v in (0, -1, 0.1, 5.1, NAN, INF, "1", None, True, (1, 2))],
     *[("scales", v) for v in [("2",), (2.0,), (True,), "2", 2, None, (0,), (2, 2), (NAN,), np.array(2), (None,), b"\x02"]],
     *[("sigmas", v) for v in ["x", [NAN], (INF,), (-INF,), (-0.1,), (), 0.5, ("0",), (True,), None, [[1]], (1j,), (10**400,)]],
     *[("lr_size", v) for v in ["24", 24.0, 20.5, 7, 0, -24, True, NAN, INF, (24,), np.float32(24)]],
@@ -177,7 +178,7 @@ OTHER_PROBE_SIDE = {
     "preset": "other", "errors": "raise", "keep_crops": False, "hallucinator": "other", "sigmas": (0.25,), "blur_at": "native",
     "centering": "none", "probe_rule": "S_max", "gallery_rule": "S_add", "pairing": "same_scale", "order": "probe_first",
     "select": "best", "portraits": "max", "faces": "crop", "color": "bgr", "detector": "yunet:x", "identity_weight": 2.0,
-    "sharp_between": (16, 50), "even_light": True,
+    "sharp_between": (16, 50), "even_light": True, "pixel_aspect": 0.5,
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",

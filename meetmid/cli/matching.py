@@ -38,7 +38,7 @@ def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra
         extra["lr_size"] = options.lr_size if len(options.lr_size) > 1 else options.lr_size[0] or None
     if options.no_identity:
         extra["identity"] = False
-    for name in ("faces", "seed", "errors"):
+    for name in ("faces", "pixel_aspect", "seed", "errors"):
         if getattr(options, name) is not None:
             extra[name] = getattr(options, name)
     matcher = Matcher(
@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--preset", choices=list(PRESETS), help="default balanced")
     what.add_argument("--config", metavar="JSON", help="a configuration that meetmid tune (or MatchConfig.to_dict) wrote")
     add_models(parser)
+    parser.add_argument(
+        "--pixel-aspect", type=_aspect, metavar="W[:H]",
+        help="width by height of the probes' pixels, where they are not square, such as 12:11 or 0.545 (default 1)",
+    )
     parser.add_argument("--reduced", action="store_true", help="the matcher's variant in fewer bits, where its card names one")
     parser.add_argument("--hallucinator", help="a family or folder of generators (default: the preset's)")
     parser.add_argument("--scales", type=int, nargs="*", help="the generator's; 1 = it translates (default: the preset's)")
@@ -100,6 +104,14 @@ def _sides(text: str) -> tuple[int, ...]:
         return tuple(map(int, text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected pixels such as 24 or 16,24,48, got {text!r}") from None
+
+
+def _aspect(text: str) -> float:
+    width, _, height = text.partition(":")
+    try:
+        return float(width) / float(height or 1)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"expected a number or two such as 12:11, got {text!r}") from None
 
 
 def _gib(text: str) -> float:

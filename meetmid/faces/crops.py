@@ -34,8 +34,9 @@ class Face:
         return float(np.sqrt(self.box[2] * self.box[3]))
 
 
-def given_faces(hint: Any) -> list[Face]:
-    """Faces from an (N, 4) or (4,) array of boxes (x, y, w, h) or an (N, 5, 2) or (5, 2) array of points; validated."""
+def given_faces(hint: Any, across: float = 1.0, down: float = 1.0) -> list[Face]:
+    """Faces from an (N, 4) or (4,) array of boxes (x, y, w, h) or an (N, 5, 2) or (5, 2) array of points; validated, then moved
+    to a picture in which each pixel has become ``across`` times ``down``."""
     expected = "faces expects boxes (N, 4) as x, y, w, h or points (N, 5, 2)"
     try:
         array = np.asarray(hint, dtype=np.float64)
@@ -50,8 +51,8 @@ def given_faces(hint: Any) -> list[Face]:
     if array.ndim == 2:
         if (array[:, 2:] <= 0).any():
             raise InputError(f"{expected}, got a box without area: {array.tolist()}")
-        return [Face((float(x), float(y), float(w), float(h))) for x, y, w, h in array]
-    return [_from_points(points) for points in array]
+        return [Face((float(x), float(y), float(w), float(h))) for x, y, w, h in array * [across, down, across, down]]
+    return [_from_points(points) for points in (array + 0.5) * [across, down] - 0.5]
 
 
 def _from_points(points: NDArray[np.float64]) -> Face:

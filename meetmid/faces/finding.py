@@ -16,6 +16,7 @@ from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
+from meetmid.faces.pixels import STORED, squared
 from meetmid.faces.repeats import Joined, joined, joined_around
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
@@ -38,6 +39,9 @@ LOOSE = 0.5
 EVENED = "unusual light was evened out"
 """What a status says of a picture whose hypotheses are made in another light."""
 
+RECORDED = "as recorders store what they show at 4:3"
+"""What a status says of a picture whose size tells that its pixels may not be square."""
+
 FACE_MODES = get_args(Faces)
 Hint = Any
 """``"auto" | "crop" | "detect" | "landmarks"``, or an array of boxes (N, 4) / (4,) or of points (N, 5, 2) / (5, 2)."""
@@ -47,7 +51,8 @@ Hint = Any
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``is_loose``, whether it was cut by ``"auto"`` from a picture as small as a crop; ``fine``, the crop's pixels
-    per pixel of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light."""
+    per pixel of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``stored``, the
+    size (width, height) of a picture that recorders store with other than square pixels, which nobody said that these are."""
 
     picture: NDArray[np.uint8]
     native: float
@@ -55,6 +60,7 @@ class FoundCrop:
     is_loose: bool = False
     fine: int = 1
     is_evened: bool = False
+    stored: tuple[int, int] | None = None
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
@@ -65,47 +71,55 @@ class FoundCrop:
             told.append("small as a face crop, but showed much more than a face, which was cut out")
         if self.is_evened:
             told.append(EVENED)
+        if self.stored is not None:
+            size = "{} x {} px".format(*self.stored)
+            told.append(f"a picture of {size}, {RECORDED}: if it is one, say pixel_aspect={STORED[self.stored]:.3f}")
         return told
 
 
 def find_faces(
-    image: Source, *, detector: str | Detector | None = None, color: Color = "rgb"
+    image: Source, *, detector: str | Detector | None = None, color: Color = "rgb", pixel_aspect: float = 1.0
 ) -> list[Face]:
-    """Every face of a picture with box, points, score and size, best score first.
+    """Every face of a picture with box, points, score and size, in its own pixels, best score first.
 
     ``detector`` is ``"finder"`` (the one that ships, also None), another that :func:`open_detector` knows, or an object with
-    ``detect``. Raises InputError for the picture and ModelError or ConfigError for the detector.
+    ``detect``, which sees a picture of square pixels: ``pixel_aspect`` is the width of the picture's by their height. Raises
+    InputError for the picture and ModelError or ConfigError for the others.
     """
+    aspect = MatchConfig(pixel_aspect=pixel_aspect).pixel_aspect
     finder = open_detector(detector or DEFAULT) if isinstance(detector, str | None) else detector
-    return finder.detect(load(image, color=color))
+    seen = squared(load(image, color=color), aspect)
+    return [seen.back(face) for face in finder.detect(seen.picture)]
 
 
 def find_crop(
     source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS, *,
-    joins: bool = False, is_fine: bool = False,
+    joins: bool = False, is_fine: bool = False, aspect: float | None = None,
 ) -> FoundCrop | None:
     """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
-    other, with ``is_fine`` more finely where it is small; None where a detector finds none. Raises InputError for a bad picture
-    or hint."""
-    image, loose = load(source, color=config.color, most=most), None
-    height, width = image.shape[:2]
+    other, with ``is_fine`` more finely where it is small, from square pixels where a probe's ``aspect`` says that its own are
+    not; None where a detector finds none. Raises InputError for a bad picture or hint."""
+    ratio = aspect or 1.0
+    image, loose = load(source, color=config.color, most=int(most / max(ratio, 1 / ratio))), None
+    seen, (height, width) = squared(image, ratio), image.shape[:2]
     if isinstance(hint, str):
         if hint not in FACE_MODES:
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         is_small = hint == "auto" and max(height, width) <= CROP_SIDE
-        loose = _face_of_loose(image, detector) if is_small else None
+        loose = _face_of_loose(seen.picture, detector) if is_small else None
         if hint == "crop" or (is_small and loose is None):
             whole = joined(image) if joins else Joined(image)
             return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
-        face = loose or (_face_of_crop if hint == "landmarks" else _main_face)(image, detector)
+        face = loose or (_face_of_crop if hint == "landmarks" else _main_face)(seen.picture, detector)
     else:
-        given = given_faces(hint)
-        face = most_prominent(given, (height, width)) if given else None
+        given = given_faces(hint, seen.across, seen.down)
+        face = most_prominent(given, seen.picture.shape[:2]) if given else None
     if face is None:
         return None
-    shown, its = joined_around(image, face) if joins else (Joined(image), face)
+    shown, its = joined_around(seen.picture, face) if joins else (Joined(seen.picture), face)
     crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    return FoundCrop(crop, face.size, shown.repeats, loose is not None, fine)
+    stored = (width, height) if aspect == 1 and (width, height) in STORED else None
+    return FoundCrop(crop, seen.back(face).size, shown.repeats, loose is not None, fine, stored=stored)
 
 
 def _face_of_loose(image: NDArray[np.uint8], detector: Detector) -> Face | None:
