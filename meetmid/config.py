@@ -43,6 +43,7 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "sharp_between": Expected("two effective resolutions (low, high) with 1 <= low <= high px, or None for no probe", 1),
     "sigmas": Expected("at least one blur of 0 px or more, all finite numbers", 0),
     "work_size": Expected("an integer of at least 8 px, or None for native", 8),
+    "degrade_size": Expected("an integer of at least 8 px, or None for as large as they are", 8),
     "lr_size": Expected("an integer of at least 8 px, two or more of them in rising order, or None for native", 8),
     "paths": Expected("a string such as 'len<=2', or a sequence of paths, each a string or a sequence of names"),
     "draws_per_node": Expected("an integer of at least 1", 1),
@@ -120,7 +121,9 @@ class MatchConfig:
     ``"native"`` picture.
 
     Gallery: ``paths`` (see :func:`meetmid.gallery.paths.select_paths`), ``work_size`` the longest side of a portrait
-    before it is degraded (``None`` = native), ``resolution_matching`` to the probe's enlarged sizes (of several ``lr_size`` to
+    before anything is made of it (``None`` = native), ``degrade_size`` the one that it is reduced or enlarged to before it is
+    degraded (``None`` = as large as it is; the undegraded one always is): blurs are so many pixels wide, hardly anything of a
+    large picture and all of a small one. ``resolution_matching`` to the probe's enlarged sizes (of several ``lr_size`` to
     those of each, so that one enrolment serves all probes), ``draws_per_node`` independent random trees.
 
     ``identity`` keeps the un-hallucinated probe and the undegraded portrait as a scale of their own (1x), the probe counted
@@ -175,6 +178,7 @@ class MatchConfig:
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
     resolution_matching: bool = True
     work_size: int | None = 512
+    degrade_size: int | None = None
     draws_per_node: int = 1
     degradations: DegradationOptions = field(default_factory=DegradationOptions)
     flip: bool = False
@@ -303,7 +307,7 @@ _NOT_GALLERY = frozenset((
 
 _LATER = {
     "portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None, "even_light": False,
-    "pixel_aspect": 1.0,
+    "pixel_aspect": 1.0, "degrade_size": None,
 }
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 
@@ -337,9 +341,13 @@ SHARP_BETWEEN = (16.0, 50.0)
 """Where undegraded portraits begin to help and degraded ones cease to, in pixels of effective resolution: three matchers
 together on the selection part (benchmarks/sharp.py)."""
 
+DEGRADE_SIZE = 130
+"""The longer side of the median crop that the paths were chosen on, so that they do the same to larger and smaller portraits
+(benchmarks/portrait_sizes.py)."""
+
 _SHORT = MatchConfig(
     hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
-    sharp_between=SHARP_BETWEEN, even_light=True,
+    sharp_between=SHARP_BETWEEN, even_light=True, degrade_size=DEGRADE_SIZE,
 )
 
 PRESETS: dict[str, MatchConfig] = {

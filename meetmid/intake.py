@@ -310,10 +310,10 @@ class Intake:
         if found is None:
             raise InputError("no face found")
         work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
-        if LIVE * 4 * work.size > memory // 2:
+        if LIVE * 4 * max(work.size, 0 if is_probe else 3 * (config.degrade_size or 0) ** 2) > memory // 2:
             raise TooLargeError(
                 f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
-                f"({self.memory} bytes) as floats: set work_size, or raise memory_limit"
+                f"({self.memory} bytes) as floats: set work_size or degrade_size, or raise memory_limit"
             )
         return replace(found, picture=work, is_evened=is_probe and config.even_light and evened(work) is not work)
 

@@ -25,7 +25,7 @@ WRONG_MATCH = [
     *[("scales", v) for v in [("2",), (2.0,), (True,), "2", 2, None, (0,), (2, 2), (NAN,), np.array(2), (None,), b"\x02"]],
     *[("sigmas", v) for v in ["x", [NAN], (INF,), (-INF,), (-0.1,), (), 0.5, ("0",), (True,), None, [[1]], (1j,), (10**400,)]],
     *[("lr_size", v) for v in ["24", 24.0, 20.5, 7, 0, -24, True, NAN, INF, (24,), np.float32(24)]],
-    *[("work_size", v) for v in [20.5, "512", 7, False, NAN, [512]]],
+    *[(name, v) for name in ("work_size", "degrade_size") for v in [20.5, "512", 7, False, NAN, [512]]],
     *[(name, v) for name in ("draws_per_node", "portrait_weight") for v in [1.5, 0, -1, "1", None, True, NAN]],
     *[("seed", v) for v in ["1", True, 1.0, -1, 2**64, None, NAN, np.float64(1)]],
     *[
@@ -167,8 +167,8 @@ def test_hashes_stay_what_they_were() -> None:
     """Enrolled galleries and learned means are bound to them."""
     hashes = {name: (config.hash(), config.gallery_hash()) for name, config in PRESETS.items()}
     assert hashes == {
-        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("0451a4a1a8ef10f4", "a7df85728ee3bff2"),
-        "balanced": ("b694a913a2e96dae", "c630418a74ad6437"), "accurate": ("5a29578dd984d39c", "92ef5ba4f50efdf4"),
+        "plain": ("0f1da37def32e236", "212ea664fd3adc67"), "fast": ("853fc3d46629a652", "768b9032daf09a12"),
+        "balanced": ("b171048b198f6cba", "75f40cffde8fefe5"), "accurate": ("ddf1f77b1ff036c8", "ff3581a060a90a64"),
         "paper": ("812964d57889b9a2", "50cb089200d38561"),
         "paper-set": ("6e487ee614797662", "50cb089200d38561"),
     }
@@ -182,8 +182,9 @@ OTHER_PROBE_SIDE = {
 }
 OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",
-    "resolution_matching": False, "work_size": 256, "draws_per_node": 2, "degradations": DegradationOptions(patch=4),
-    "flip": True, "normalize": "l2", "seed": 1, "portrait_weight": 2, "degraded_by": "probe",
+    "resolution_matching": False, "work_size": 256, "degrade_size": 128, "draws_per_node": 2,
+    "degradations": DegradationOptions(patch=4), "flip": True, "normalize": "l2", "seed": 1, "portrait_weight": 2,
+    "degraded_by": "probe",
 }
 
 

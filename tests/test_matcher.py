@@ -326,6 +326,11 @@ def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
         result = matcher.match([face(1, 140), face(2, 20)], face(3))
         assert "140 x 140 px does not fit in half of memory_limit" in result.probe_status[0]
         assert np.isnan(result.scores[:, 0]).tolist() == [True, False]
+    with small(degrade_size=400) as matcher:
+        matcher._memory = 10_000_000
+        (status,) = matcher.enroll(face(1)).status
+        assert status.endswith("as floats: set work_size or degrade_size, or raise memory_limit")
+        assert matcher.lift(face(1)).status == ("ok",)  # probes are not degraded
 
 
 def test_pickling_leaves_the_callback_behind(small, probes, portraits):

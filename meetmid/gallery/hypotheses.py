@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.gallery.randomness import draw_seed
-from meetmid.gallery.tree import walk
+from meetmid.gallery.tree import scaled, walk
 from meetmid.resize import Image, fits, resize, rounded, to_float
 from meetmid.templates.extraction import Hypothesis
 
@@ -157,23 +157,30 @@ def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights
         for scale, count in enumerate(layout.counts()):
             own[scale, :count] = 1.0
         own[0, : len(layout.identities)] *= config.portrait_weight
-    clean = to_float(work)
+    clean, start = to_float(work), _start(work, config)
     for size, slots in layouts.undegraded.items():
         yield Hypothesis(_matched(clean, size, config), slots)
     sizes = layouts.degraded
     for draw in range(config.draws_per_node if paths and sizes else 0):
-        for position, picture in walk(work, paths, seed=draw_seed(config.seed, draw), options=config.degradations):
+        for position, picture in walk(start, paths, seed=draw_seed(config.seed, draw), options=config.degradations):
             behind = draw * len(paths) + position
+            shown = picture if paths[position] else clean
             for size, slots in sizes.items():
-                yield Hypothesis(_matched(picture, size, config), [(scale, slot + behind) for scale, slot in slots])
+                yield Hypothesis(_matched(shown, size, config), [(scale, slot + behind) for scale, slot in slots])
 
 
 def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:
     """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
     what = layout.describe(scale, slot)
     options, seed = layout.config.degradations, draw_seed(layout.config.seed, what.draw)
-    picture = to_float(work) if not what.path else next(p for _, p in walk(work, (what.path,), seed=seed, options=options))
+    start = _start(work, layout.config)
+    picture = to_float(work) if not what.path else next(p for _, p in walk(start, (what.path,), seed=seed, options=options))
     return what, _matched(picture, what.size, layout.config)
+
+
+def _start(work: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:
+    """What is degraded of a portrait."""
+    return work if config.degrade_size is None else scaled(work, config.degrade_size, config.degradations.resize)
 
 
 def _matched(picture: Image, size: tuple[int, int] | None, config: MatchConfig) -> Image:

@@ -29,12 +29,16 @@ def work_image(
         return image
     if work_size < 1:
         raise ConfigError(f"work_size expects at least 1 px, or None for native, got {work_size}")
-    height, width = image.shape[:2]
-    longer = max(height, width)
-    if longer <= work_size:
+    return image if max(image.shape[:2]) <= work_size else scaled(image, work_size, method)
+
+
+def scaled(image: NDArray[np.uint8], longer: int, method: ResizeFilter = "bicubic") -> NDArray[np.uint8]:
+    """A picture uint8 (H, W, 3) of this ``longer`` side, reduced or enlarged; itself where it has it."""
+    now = max(image.shape[:2])
+    if now == longer:
         return image
-    size = [max(1, (2 * side * work_size + longer) // (2 * longer)) for side in (height, width)]
-    return to_uint8(resize(image, (size[0], size[1]), method=method))
+    height, width = (max(1, (2 * side * longer + now) // (2 * now)) for side in image.shape[:2])
+    return to_uint8(resize(image, (height, width), method=method))
 
 
 def walk(

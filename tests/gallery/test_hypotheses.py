@@ -5,7 +5,7 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from meetmid.config import DegradationOptions, MatchConfig
+from meetmid.config import PRESETS, DegradationOptions, MatchConfig
 from meetmid.gallery.hypotheses import GalleryHypothesis, GalleryLayouts, gallery_hypotheses, gallery_picture
 from meetmid.gallery.tree import walk
 from meetmid.resize import resize, to_float
@@ -49,6 +49,9 @@ def filled(work, layouts):
     {"paths": ((), ("gblur",)), "resolution_matching": False},
     {"degradations": DegradationOptions(resize="cv2", quantize=True)},
     {"lr_size": (12, 20)}, {"lr_size": (8, 12, 16), "identity": False, "draws_per_node": 2},
+    {"degrade_size": 24}, {"degrade_size": 25, "paths": ((), *PATHS), "scales": (), "draws_per_node": 2},
+    {"degrade_size": 24, "paths": ((), *PATHS), "resolution_matching": False}, {"degrade_size": 40}, {"degrade_size": 90},
+    {"degrade_size": 24, "degradations": DegradationOptions(resize="cv2", quantize=True), "lr_size": (12, 20)},
     {"lr_size": (12, 24), "paths": "none"}, {"lr_size": (12, 300), "paths": ((), ("gblur",)), "portrait_weight": 3},
 ], ids=str)
 def test_every_slot_holds_what_it_is_described_as(face, changes):
@@ -66,12 +69,14 @@ def test_every_slot_holds_what_it_is_described_as(face, changes):
                 expected[: len(layout.identities)] = [changes.get("portrait_weight", 1)] * len(layout.identities)
             assert own[scale].tolist() == expected
     options = layouts.each[0].config.degradations
+    side = changes.get("degrade_size", 40)  # of what is degraded: the others keep their size
+    start = np.floor(resize(work, (side, side), method=options.resize) * 255 + np.float32(0.5)).astype(np.uint8)
     for (scale, position), picture in found.items():
         number, slot = divmod(position, layouts.block)
         what = layouts.each[number].describe(scale, slot)
         want = to_float(work)
         if what.path:
-            want = next(p for _, p in walk(work, (what.path,), seed=seed_of(what.draw), options=options))
+            want = next(p for _, p in walk(start, (what.path,), seed=seed_of(what.draw), options=options))
         if what.size is not None:
             want = resize(want, what.size, method=options.resize)
             want = np.floor(want * 255 + np.float32(0.5)) * np.float32(1 / 255) if options.quantize else want
@@ -79,6 +84,24 @@ def test_every_slot_holds_what_it_is_described_as(face, changes):
         told, again = gallery_picture(work, layouts.each[number], scale, slot)
         assert told == what
         assert np.array_equal(again, picture)
+
+
+def test_a_path_does_the_same_to_portraits_of_other_sizes(face):
+    small, large = face(1, 30), np.floor(resize(face(1, 30), (120, 120)) * 255 + np.float32(0.5)).astype(np.uint8)
+    paths = (("disk",), ("disk", "gblur"))
+
+    def apart(**changes):
+        layouts = GalleryLayouts.of(config(paths=paths, identity=False, scales=(2,), **changes))
+        (ours, *_), (theirs, *_) = filled(small, layouts), filled(large, layouts)
+        return max(np.abs(ours[slot] - theirs[slot]).mean() for slot in ours)
+
+    assert apart(degrade_size=60) < 0.01
+    assert apart() > 0.05
+
+
+def test_presets_degrade_portraits_at_one_size():
+    sizes = {name: preset.degrade_size for name, preset in PRESETS.items()}
+    assert sizes == {"plain": None, "fast": 130, "balanced": 130, "accurate": 130, "paper": None, "paper-set": None}
 
 
 def test_sizes_in_order_and_none_is_made_twice():

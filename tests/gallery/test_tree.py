@@ -17,7 +17,7 @@ from meetmid.errors import ConfigError, InputError
 from meetmid.gallery.degradations import apply
 from meetmid.gallery.paths import DEGRADATIONS, degradation_paths, path_bytes, path_index, select_paths
 from meetmid.gallery.randomness import NodeStream, image_id, node_key
-from meetmid.gallery.tree import degrade, walk, work_image
+from meetmid.gallery.tree import degrade, scaled, walk, work_image
 from meetmid.resize import halve, to_float, to_uint8
 
 DEFAULT = DegradationOptions()
@@ -272,6 +272,21 @@ class TestDegrade:
         assert expected.shape == (20, 16, 3)
         np.testing.assert_array_equal(degrade(portrait(), "gblur+downup"), expected)
         np.testing.assert_array_equal(degrade(portrait(), ["gblur", "downup"]), expected)
+
+    @given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 90))
+    @settings(max_examples=60)
+    def test_scaled_has_the_longer_side(self, height, width, longer):
+        out = scaled(portrait(height, width), longer)
+        assert max(out.shape[:2]) == longer
+        assert abs(min(out.shape[:2]) - max(1, min(height, width) * longer / max(height, width))) <= 0.5
+        assert out.dtype == np.uint8
+
+    def test_scaled_enlarges_as_it_reduces(self):
+        picture = portrait(60, 40)
+        assert scaled(picture, 60) is picture
+        np.testing.assert_array_equal(scaled(picture, 30), work_image(picture, 30))
+        expected = PillowImage.fromarray(picture).resize((80, 120), PillowImage.Resampling.BICUBIC)
+        assert np.abs(scaled(picture, 120).astype(int) - np.asarray(expected)).max() <= 1
 
     def test_identity_is_the_work_image(self):
         picture = portrait(80, 60)
