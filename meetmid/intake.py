@@ -305,16 +305,20 @@ class Intake:
         found = find_crop(
             source, hint, config, alignment, self.detector, memory // DECODING,
             joins=is_probe and config.sharp_between is not None, is_fine=is_probe and not (reduces or enlarges_pixels),
-            aspect=config.pixel_aspect if is_probe else None,
+            aspect=config.pixel_aspect if is_probe else 1.0, is_probe=is_probe,
         )
         if found is None:
             raise InputError("no face found")
         work = work_image(found.picture, self.config.work_size, self.config.degradations.resize)
-        if LIVE * 4 * max(work.size, 0 if is_probe else 3 * (config.degrade_size or 0) ** 2) > memory // 2:
-            raise TooLargeError(
-                f"a crop of {work.shape[1]} x {work.shape[0]} px does not fit in half of memory_limit "
-                f"({self.memory} bytes) as floats: set work_size or degrade_size, or raise memory_limit"
-            )
+        sizes = {"work_size": work.shape[:2]}
+        if config.degrade_size is not None and config.paths != "none" and not is_probe:
+            sizes["degrade_size"] = (config.degrade_size,) * 2
+        for name, (height, width) in sizes.items():
+            if LIVE * 12 * height * width > memory // 2:
+                raise TooLargeError(
+                    f"a crop of {width} x {height} px does not fit in half of memory_limit ({self.memory} bytes) as floats: "
+                    f"set {name}, or raise memory_limit"
+                )
         return replace(found, picture=work, is_evened=is_probe and config.even_light and evened(work) is not work)
 
 

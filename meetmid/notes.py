@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meetmid.faces.finding import EVENED, RECORDED
+from meetmid.faces.finding import EVENED
+from meetmid.faces.pixels import RECORDED
 from meetmid.result import CALIBRATED, UNCALIBRATED
 from meetmid.runtime.sessions import PROVIDERS, nvidia_gpu_present
 

@@ -132,8 +132,7 @@ def _hardest(scores: NDArray[np.float64], mated: NDArray[np.bool_]) -> list[int]
 
 def _shown(matcher: Matcher, protocol: PairProtocol, k: int) -> ShownPair:
     pair = protocol.first[k], protocol.second[k]
-    crops = [_crop_of(matcher, sample) for sample in pair]
-    return ShownPair(k, crops[0], crops[1])
+    return ShownPair(k, _crop_of(matcher, pair[0], 1.0), _crop_of(matcher, pair[1]))
 
 
 def lowered(samples: Sequence[Sample], matcher: Matcher, size: int) -> tuple[Sample, ...]:
@@ -185,9 +184,10 @@ def _seen(samples: Sequence[Sample], matcher: Matcher, see: Callable[[Picture, i
     return tuple(found)
 
 
-def _cut(matcher: Matcher, picture: Any) -> Picture | None:
+def _cut(matcher: Matcher, picture: Any, pixel_aspect: float | None = 1.0) -> Picture | None:
+    """A face crop; of a picture that the matcher meets as a probe, whose pixels are the configuration's, with None."""
     try:
-        return matcher.cut(picture)
+        return matcher.cut(picture, pixel_aspect=pixel_aspect)
     except InputError:
         return None
 
@@ -225,9 +225,9 @@ def _quality(matcher: Matcher, samples: Sequence[Sample]) -> list[Measure]:
     return quality_measures(found) if found else []
 
 
-def _crop_of(matcher: Matcher, sample: Sample) -> Picture | None:
+def _crop_of(matcher: Matcher, sample: Sample, pixel_aspect: float | None = None) -> Picture | None:
     is_crop = isinstance(sample.picture, np.ndarray) and bool(sample.tag("cut"))
-    return np.asarray(sample.picture) if is_crop else _cut(matcher, sample.picture)
+    return np.asarray(sample.picture) if is_crop else _cut(matcher, sample.picture, pixel_aspect)
 
 
 def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, float]:

@@ -329,8 +329,12 @@ def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
     with small(degrade_size=400) as matcher:
         matcher._memory = 10_000_000
         (status,) = matcher.enroll(face(1)).status
-        assert status.endswith("as floats: set work_size or degrade_size, or raise memory_limit")
+        assert status.startswith("a crop of 400 x 400 px does not fit in half of memory_limit")
+        assert status.endswith("as floats: set degrade_size, or raise memory_limit")
         assert matcher.lift(face(1)).status == ("ok",)  # probes are not degraded
+    with small(degrade_size=400, paths="none") as matcher:
+        matcher._memory = 10_000_000
+        assert matcher.enroll(face(1)).status == ("ok",)
 
 
 def test_pickling_leaves_the_callback_behind(small, probes, portraits):

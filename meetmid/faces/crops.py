@@ -34,9 +34,21 @@ class Face:
         return float(np.sqrt(self.box[2] * self.box[3]))
 
 
+def moved(face: Face, across: float, down: float) -> Face:
+    """A face in a picture in which every pixel has become ``across`` times ``down``: boxes lie at edges of pixels, points in
+    their middles."""
+    if across == down == 1:
+        return face
+    x, y, w, h = face.box
+    points = None
+    if face.points is not None:
+        points = tuple(((a + 0.5) * across - 0.5, (b + 0.5) * down - 0.5) for a, b in face.points)
+    return Face((x * across, y * down, w * across, h * down), points, face.score)
+
+
 def given_faces(hint: Any, across: float = 1.0, down: float = 1.0) -> list[Face]:
     """Faces from an (N, 4) or (4,) array of boxes (x, y, w, h) or an (N, 5, 2) or (5, 2) array of points; validated, then moved
-    to a picture in which each pixel has become ``across`` times ``down``."""
+    to a picture in which every pixel has become ``across`` times ``down``, where points have other boxes."""
     expected = "faces expects boxes (N, 4) as x, y, w, h or points (N, 5, 2)"
     try:
         array = np.asarray(hint, dtype=np.float64)
@@ -51,8 +63,8 @@ def given_faces(hint: Any, across: float = 1.0, down: float = 1.0) -> list[Face]
     if array.ndim == 2:
         if (array[:, 2:] <= 0).any():
             raise InputError(f"{expected}, got a box without area: {array.tolist()}")
-        return [Face((float(x), float(y), float(w), float(h))) for x, y, w, h in array * [across, down, across, down]]
-    return [_from_points(points) for points in (array + 0.5) * [across, down] - 0.5]
+        return [moved(Face((float(x), float(y), float(w), float(h))), across, down) for x, y, w, h in array]
+    return [_from_points(points if across == down == 1 else (points + 0.5) * [across, down] - 0.5) for points in array]
 
 
 def _from_points(points: NDArray[np.float64]) -> Face:

@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 
 from meetmid.config import Color, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
-from meetmid.faces.alignment import TEMPLATES
+from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
-from meetmid.faces.pixels import STORED, squared
+from meetmid.faces.lying import is_aligned
+from meetmid.faces.pixels import Squared, recorded, squared
 from meetmid.faces.repeats import Joined, joined, joined_around
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
 CROP_SIDE = 192
 """``faces="auto"`` takes a picture of at most this many pixels a side (the largest hypothesis of the paper) as a crop, unless
-it shows much more than a face."""
+it shows much more than a face or its face lies otherwise than in an aligned one."""
 
 FRAME = 0.3
 """What is put around a crop before its points are looked for, as a share of its longer side."""
@@ -30,7 +31,7 @@ FRAME = 0.3
 LEAST_OF_CROPS = 0.2
 """The library's own finder's lowest score for the face of a crop."""
 
-WAY = 2
+WAY = 3
 """Raised whenever the same picture and hint may give another crop: what was begun before does not go on."""
 
 LOOSE = 0.5
@@ -39,8 +40,9 @@ LOOSE = 0.5
 EVENED = "unusual light was evened out"
 """What a status says of a picture whose hypotheses are made in another light."""
 
-RECORDED = "as recorders store what they show at 4:3"
-"""What a status says of a picture whose size tells that its pixels may not be square."""
+MUCH_MORE = "showed much more than a face, which was cut out"
+UNALIGNED = "its face lay elsewhere than in an aligned one, so that it was aligned"
+"""Why ``"auto"`` does not take a small picture for a crop."""
 
 FACE_MODES = get_args(Faces)
 Hint = Any
@@ -50,31 +52,28 @@ Hint = Any
 @dataclass(frozen=True)
 class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
-    joined to one; ``is_loose``, whether it was cut by ``"auto"`` from a picture as small as a crop; ``fine``, the crop's pixels
-    per pixel of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``stored``, the
-    size (width, height) of a picture that recorders store with other than square pixels, which nobody said that these are."""
+    joined to one; ``why`` ``"auto"`` did not take a picture as small as a crop for one; ``fine``, the crop's pixels per pixel
+    of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``recorded``, what its
+    size says of its pixels."""
 
     picture: NDArray[np.uint8]
     native: float
     repeats: tuple[int, int] = (1, 1)
-    is_loose: bool = False
+    why: str = ""
     fine: int = 1
     is_evened: bool = False
-    stored: tuple[int, int] | None = None
+    recorded: str = ""
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
         told = []
         if self.repeats != (1, 1):
             told.append("pixels repeated {} x {} times were joined".format(*self.repeats))
-        if self.is_loose:
-            told.append("small as a face crop, but showed much more than a face, which was cut out")
+        if self.why:
+            told.append(f"small as a face crop, but {self.why}")
         if self.is_evened:
             told.append(EVENED)
-        if self.stored is not None:
-            size = "{} x {} px".format(*self.stored)
-            told.append(f"a picture of {size}, {RECORDED}: if it is one, say pixel_aspect={STORED[self.stored]:.3f}")
-        return told
+        return [*told, self.recorded] if self.recorded else told
 
 
 def find_faces(
@@ -88,45 +87,64 @@ def find_faces(
     """
     aspect = MatchConfig(pixel_aspect=pixel_aspect).pixel_aspect
     finder = open_detector(detector or DEFAULT) if isinstance(detector, str | None) else detector
-    seen = squared(load(image, color=color), aspect)
+    seen = squared(load(image, color=color), aspect, MAX_PIXELS)
     return [seen.back(face) for face in finder.detect(seen.picture)]
 
 
 def find_crop(
     source: Source, hint: Hint, config: MatchConfig, alignment: str, detector: Detector, most: int = MAX_PIXELS, *,
-    joins: bool = False, is_fine: bool = False, aspect: float | None = None,
+    joins: bool = False, is_fine: bool = False, aspect: float = 1.0, is_probe: bool = False,
 ) -> FoundCrop | None:
     """Decode a picture of at most ``most`` pixels and cut its face, with ``joins`` from joined pixels where some repeat each
-    other, with ``is_fine`` more finely where it is small, from square pixels where a probe's ``aspect`` says that its own are
-    not; None where a detector finds none. Raises InputError for a bad picture or hint."""
-    ratio = aspect or 1.0
-    image, loose = load(source, color=config.color, most=int(most / max(ratio, 1 / ratio))), None
-    seen, (height, width) = squared(image, ratio), image.shape[:2]
+    other, with ``is_fine`` more finely where it is small, from square pixels where ``aspect`` says that its own are not; None
+    where a detector finds none. Raises InputError for a bad picture or hint, and where a detector finds none in a probe whose
+    size says that its pixels may not be square."""
+    image, face, why = load(source, color=config.color, most=most), None, ""
+    height, width = image.shape[:2]
+    seen = Squared(image) if isinstance(hint, str) and hint == "crop" else squared(image, aspect, most)
     if isinstance(hint, str):
         if hint not in FACE_MODES:
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         is_small = hint == "auto" and max(height, width) <= CROP_SIDE
-        loose = _face_of_loose(seen.picture, detector) if is_small else None
-        if hint == "crop" or (is_small and loose is None):
+        if is_small:
+            face, why = _face_of_small(seen.picture, detector, config, TEMPLATES[alignment])
+        if hint == "crop" or (is_small and face is None):
             whole = joined(image) if joins else Joined(image)
             return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
-        face = loose or (_face_of_crop if hint == "landmarks" else _main_face)(seen.picture, detector)
+        face = face or (_face_of_crop if hint == "landmarks" else _main_face)(seen.picture, detector)
     else:
         given = given_faces(hint, seen.across, seen.down)
         face = most_prominent(given, seen.picture.shape[:2]) if given else None
+    told = recorded((width, height)) if is_probe and aspect == 1 else ""
     if face is None:
+        if told:
+            raise InputError(f"no face found in {told}")
         return None
-    shown, its = joined_around(seen.picture, face) if joins else (Joined(seen.picture), face)
-    crop, fine = cut(shown.picture, its, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    stored = (width, height) if aspect == 1 and (width, height) in STORED else None
-    return FoundCrop(crop, seen.back(face).size, shown.repeats, loose is not None, fine, stored=stored)
+    own = seen.back(face)
+    whole, its = joined_around(image, own) if joins else (Joined(image), own)
+    if whole.repeats != (1, 1):  # so many rows and columns of the picture are one of what is joined
+        seen = squared(whole.picture, aspect * whole.repeats[1] / whole.repeats[0], most)
+        face = seen.face(its)
+    crop, fine = cut(seen.picture, face, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
+    return FoundCrop(crop, own.size, whole.repeats, why, fine, recorded=told)
 
 
-def _face_of_loose(image: NDArray[np.uint8], detector: Detector) -> Face | None:
-    """The face of a supposed crop that the library's own finder sees take little of it, without the doubt that it grants tiny
-    ones: in a crop whose face is hidden or turned, what it takes for one is no reason to cut."""
+def _face_of_small(
+    image: NDArray[np.uint8], detector: Detector, config: MatchConfig, template: AlignmentTemplate
+) -> tuple[Face | None, str]:
+    """The face to cut out of a picture as small as a crop and why, where the library's own finder sees that it is none."""
     if not isinstance(detector, Finder):
-        return None
+        return None, ""
+    loose = _face_of_loose(image, detector)
+    if loose is not None:
+        return loose, MUCH_MORE
+    face = _face_of_crop(image, detector) if config.crop == "arcface5" else None
+    return (None, "") if face is None or is_aligned(face, image.shape[:2], template) else (face, UNALIGNED)
+
+
+def _face_of_loose(image: NDArray[np.uint8], detector: Finder) -> Face | None:
+    """The face of a supposed crop that the finder sees take little of it, without the doubt that it grants tiny ones: in a crop
+    whose face is hidden or turned, what it takes for one is no reason to cut."""
     found = [face for face in _detected(image, detector) if face.score >= detector.threshold]
     face = most_prominent(found, image.shape[:2]) if found else None
     if face is None or face.size >= LOOSE * float(np.sqrt(image.shape[0] * image.shape[1])):

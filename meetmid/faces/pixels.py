@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.faces.crops import Face
+from meetmid.errors import TooLargeError
+from meetmid.faces.crops import Face, moved
 
-STORED = {
-    (width, height): 4 / 3 * height / width
-    for widths, heights in (((640, 704, 720), (240, 288)), ((352, 360), (480, 576)), ((960,), (480, 576)))
-    for width in widths for height in heights
+SHOWN = {
+    (640, 240): (4, 3), (704, 240): (4, 3), (720, 240): (4, 3), (704, 288): (4, 3), (720, 288): (4, 3), (352, 480): (4, 3),
+    (352, 576): (4, 3), (960, 1080): (16, 9),
 }
-"""Sizes (width, height) that recorders store pictures in which they show at 4:3 (half the lines: 2CIF, half the columns: half
-D1, and 960H) and hardly anything else has, and the width of such pixels by their height."""
+"""Sizes (width, height) that recorders store pictures in (2CIF, half D1, 1080N) and hardly anything else has, and the shape in
+which they show them. Those that ordinary pictures have too, or that are shown in several shapes, are left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,21 +31,38 @@ class Squared:
     across: float = 1.0
     down: float = 1.0
 
+    def face(self, face: Face) -> Face:
+        """A face in the other picture's coordinates in those of this one."""
+        return moved(face, self.across, self.down)
+
     def back(self, face: Face) -> Face:
-        """A face in this picture's coordinates, of pixels' edges for boxes and of their middles for points, in the other's."""
-        x, y, w, h = face.box
-        points = None if face.points is None else tuple(
-            ((a + 0.5) / self.across - 0.5, (b + 0.5) / self.down - 0.5) for a, b in face.points
-        )
-        return Face((x / self.across, y / self.down, w / self.across, h / self.down), points, face.score)
+        """A face in this picture's coordinates in those of the other one."""
+        return moved(face, 1 / self.across, 1 / self.down)
 
 
-def squared(picture: NDArray[np.uint8], aspect: float) -> Squared:
+def squared(picture: NDArray[np.uint8], aspect: float, most: int) -> Squared:
     """A picture (H, W, 3) uint8 whose pixels are ``aspect`` times as wide as high, enlarged bicubically along one side so that
-    they are square; itself where they are."""
+    they are square; itself where they are. Raises TooLargeError where these are more than ``most``."""
     height, width = picture.shape[:2]
     size = round(width * max(1.0, aspect)), round(height * max(1.0, 1 / aspect))
     if size == (width, height):
         return Squared(picture)
+    if size[0] * size[1] > most:
+        raise TooLargeError(
+            f"expected at most {most} pixels once they are square, got {width} x {height}, {size[0]} x {size[1]} by "
+            f"pixel_aspect={aspect:g}"
+        )
     enlarged = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
     return Squared(enlarged, size[0] / width, size[1] / height)
+
+
+def recorded(size: tuple[int, int]) -> str:
+    """What is to be said of a picture of this (width, height) whose pixels are taken for square; nothing of most."""
+    if size not in SHOWN:
+        return ""
+    (width, height), (wide, high) = size, SHOWN[size]
+    return f"{width} x {height} px, {RECORDED}: if shown at {wide}:{high}, say pixel_aspect={wide * height / high / width:.3f}"
+
+
+RECORDED = "as recorders store what they show in another shape"
+"""What a status says of a picture whose size tells that its pixels may not be square."""

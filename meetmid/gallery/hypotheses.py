@@ -157,11 +157,14 @@ def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights
         for scale, count in enumerate(layout.counts()):
             own[scale, :count] = 1.0
         own[0, : len(layout.identities)] *= config.portrait_weight
-    clean, start = to_float(work), _start(work, config)
+    clean = to_float(work)
     for size, slots in layouts.undegraded.items():
         yield Hypothesis(_matched(clean, size, config), slots)
     sizes = layouts.degraded
-    for draw in range(config.draws_per_node if paths and sizes else 0):
+    if not (paths and sizes):
+        return
+    start = _start(work, config)
+    for draw in range(config.draws_per_node):
         for position, picture in walk(start, paths, seed=draw_seed(config.seed, draw), options=config.degradations):
             behind = draw * len(paths) + position
             shown = picture if paths[position] else clean
@@ -173,8 +176,9 @@ def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, 
     """What one slot shows, made anew: its description and the picture (h, w, 3) float32."""
     what = layout.describe(scale, slot)
     options, seed = layout.config.degradations, draw_seed(layout.config.seed, what.draw)
-    start = _start(work, layout.config)
-    picture = to_float(work) if not what.path else next(p for _, p in walk(start, (what.path,), seed=seed, options=options))
+    picture = to_float(work)
+    if what.path:
+        picture = next(p for _, p in walk(_start(work, layout.config), (what.path,), seed=seed, options=options))
     return what, _matched(picture, what.size, layout.config)
 
 

@@ -3,7 +3,7 @@
 A cheap score of all portraits says in which order they are compared in full; a probe is done when the next one would have to
 gain more over its cheap score than those before it did. The gain of the full score over the cheap one is taken for normally
 distributed within one probe, so that ``miss`` is the nominal chance that a better candidate is left out, of any number. It is
-not: benchmarks/identify.py counts 0 to 3.3 % of searches that lack one for a nominal 0.1 %, 0 to 0.8 % for a nominal 1e-6. It
+not: benchmarks/identify.py counts 0 to 3.3 % of searches that lack one for a nominal 0.1 %, 0 to 0.7 % for a nominal 1e-6. It
 is the cascade of late-interaction retrieval (K. Santhanam et al., "PLAID", CIKM 2022, section 4) with a stopping rule in
 place of a fixed length.
 """

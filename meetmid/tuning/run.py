@@ -70,12 +70,13 @@ def tune(
 
     ``portraits`` is a side (:func:`meetmid.images.entries`); a sub-directory or nested list is one subject, whose first picture
     is the portrait. ``probes`` is a side of real far pictures, every one a probe, of subjects of the same names (file names
-    without ending; positions in a list); other pictures of ``portraits`` are then left out. Without, simulated ``cameras`` see
-    the subjects' other pictures at all ``sizes`` (px) with all ``seeds``; where fewer than 20 subjects have others, also the
-    portraits themselves, which flatters every figure, and is said. Everything is chosen and scored on disjoint people; where
-    the gain over the preset "balanced" (as the matcher's card has it; or "plain", if that is better) is not shown by its 95 %
-    interval, that preset's configuration is kept. All pictures are treated as far ones here; the configuration has the preset's
-    ``sharp_between`` again. ``minutes`` bound the time on this machine: what is tried is cut to fit.
+    without ending; positions in a list), their pixels square; other pictures of ``portraits`` are then left out. Without,
+    simulated ``cameras`` see the subjects' other pictures at all ``sizes`` (px) with all ``seeds``; where fewer than 20
+    subjects have others, also the portraits themselves, which flatters every figure, and is said. Everything is chosen and
+    scored on disjoint people; where the gain over the preset "balanced" (as the matcher's card has it; or "plain", if that is
+    better) is not shown by its 95 % interval, that preset's configuration is kept. All pictures are treated as far ones here;
+    the configuration has the preset's ``sharp_between`` again. ``minutes`` bound the time on this machine: what is tried is cut
+    to fit.
 
     Raises InputError for fewer than 20 subjects, the same picture under two names, and unknown subjects; ConfigError for
     options that do not fit and where ``minutes`` are too few; what :class:`Matcher` raises.

@@ -15,8 +15,9 @@ from meetmid.cli.parser import build_parser
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError
 from meetmid.faces.crops import Face, given_faces
-from meetmid.faces.finding import CROP_SIDE, RECORDED, find_crop
-from meetmid.faces.pixels import STORED, squared
+from meetmid.faces.finding import CROP_SIDE, find_crop
+from meetmid.faces.pixels import RECORDED, SHOWN, recorded, squared
+from meetmid.images import MAX_PIXELS
 
 CONFIG, ALIGNMENT = MatchConfig(), "arcface-112"
 POINTS = np.array([[80.0, 60], [110, 62], [94, 80], [82, 98], [108, 99]])
@@ -56,7 +57,7 @@ def points_stored(points: np.ndarray, aspect: float) -> np.ndarray:
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0.2, 5))
 def test_pixels_become_square_and_coordinates_go_there_and_back(height, width, aspect):
     image = np.full((height, width, 3), 7, np.uint8)
-    seen = squared(image, aspect)
+    seen = squared(image, aspect, MAX_PIXELS)
     assert seen.picture.shape[0] == round(height * max(1, 1 / aspect))
     assert seen.picture.shape[1] == round(width * max(1, aspect))
     assert (seen.picture == 7).all()
@@ -74,8 +75,12 @@ def test_pixels_become_square_and_coordinates_go_there_and_back(height, width, a
 
 def test_square_pixels_are_left():
     image = picture(30, 40)
-    assert squared(image, 1.0).picture is image
-    assert squared(image, 1.001).picture is image
+    assert squared(image, 1.0, 9).picture is image
+    assert squared(image, 1.001, 9).picture is image
+    points = np.random.default_rng(0).uniform(0, 30, (5, 2))
+    assert np.array_equal(given_faces(points)[0].points, points)  # to the bit
+    face = Face((1 / 3, 2, 3, 4), ((1 / 3, 0.1),) * 5)
+    assert squared(image, 1.0, 9).back(face) is squared(image, 1.0, 9).face(face) is face
 
 
 @pytest.mark.parametrize("aspect", [0.5, 0.8, 12 / 11, 4 / 3, 2.0])
@@ -137,25 +142,75 @@ def test_probes_alone_have_other_pixels(small, face):
         assert got.probe_crops.crop(0).shape == want.probe_crops.crop(0).shape
         ours, theirs = (matcher.enroll(scene, faces=hint["gallery"]).crops.crop(0) for matcher in (told, known))
         np.testing.assert_array_equal(ours, theirs)
-        np.testing.assert_allclose(got.scores, want.scores, atol=0.05)
+        np.testing.assert_allclose(got.scores, want.scores, atol=2e-4)
+        unsaid = known.match(stored(scene, 0.5), scene, faces=hint)
+        assert np.abs(unsaid.scores - want.scores).max() > 4e-4
         assert got.probe_size[0, 0] == pytest.approx(np.sqrt(96 * 48))
         assert got.config.to_dict()["pixel_aspect"] == 0.5
 
 
-@pytest.mark.parametrize(("size", "aspect"), [((704, 288), 0.545), ((720, 240), 0.444), ((352, 576), 2.182), ((960, 576), 0.8)])
+@pytest.mark.parametrize("aspect", [0.5, 4 / 3])
+def test_a_zoom_of_such_a_picture_is_joined_before(aspect):
+    scene = smooth(120, 120)
+    points = POINTS / 2
+    kept = stored(scene, aspect)
+    want = find_crop(kept, points_stored(points, aspect), CONFIG, ALIGNMENT, Finder(), joins=True, aspect=aspect)
+    zoomed = np.repeat(np.repeat(kept, 3, axis=0), 3, axis=1)
+    marked = 3 * points_stored(points, aspect) + 1
+    got = find_crop(zoomed, marked, CONFIG, ALIGNMENT, Finder(), joins=True, aspect=aspect)
+    assert got.repeats == (3, 3)
+    assert np.abs(got.picture.astype(int) - want.picture).max() <= 8
+    assert got.native == pytest.approx(3 * want.native)
+
+
+def test_an_uneven_zoom_is_squared():
+    """Where more rows than columns repeat each other, a recorder's pixels were shown as they look."""
+    scene = smooth(120, 120)
+    zoomed = np.repeat(np.repeat(stored(scene, 0.5), 4, axis=0), 2, axis=1)
+    got = find_crop(zoomed, POINTS + 0.5, CONFIG, ALIGNMENT, Finder(), joins=True)
+    want = find_crop(scene, POINTS / 2, CONFIG, ALIGNMENT, Finder())
+    assert got.repeats == (4, 2)
+    assert got.picture.shape == want.picture.shape
+    assert np.abs(got.picture.astype(int) - want.picture).max() <= 8
+
+
+def test_the_face_of_a_crop_is_looked_for_in_square_pixels():
+    finder = Finder(Face((30, 30, 40, 40), tuple(map(tuple, (0.3 * POINTS + 25).tolist())), 0.9))
+    assert find_crop(smooth(60, 30), "landmarks", CONFIG, ALIGNMENT, finder, aspect=2.0) is not None
+    assert finder.shown == [(96, 96)]  # 60 x 60 px, framed
+
+
+def test_a_matcher_cuts_probes_and_portraits(small):
+    scene = smooth(120, 240)
+    with small(crop="box", pixel_aspect=0.5) as matcher:
+        box = np.array([60.0, 20, 50, 35])
+        assert matcher.cut(scene, faces=box).shape == (91, 65, 3)
+        assert matcher.cut(scene, faces=box, pixel_aspect=1).shape == (46, 65, 3)
+
+
+@pytest.mark.parametrize(("size", "aspect"), [
+    ((704, 288), 0.545), ((720, 240), 0.444), ((352, 576), 2.182), ((960, 1080), 2.0),
+])
 def test_a_recorder_s_size_is_told(small, face, size, aspect):
     width, height = size
     frame = np.zeros((height, width, 3), np.uint8)
     frame[:96, :96] = face(1, 96)
-    assert STORED[size] == pytest.approx(4 / 3 * height / width)
+    shape = "16:9" if height == 1080 else "4:3"
     box = {"probe": [np.array([[0.0, 0, 96, 96]])], "gallery": [np.array([[0.0, 0, 96, 96]])]}
-    told = f"a picture of {width} x {height} px, {RECORDED}: if it is one, say pixel_aspect={aspect:.3f}"
+    told = f"{width} x {height} px, as recorders store what they show in another shape: if shown at {shape}, say "
+    told += f"pixel_aspect={aspect:.3f}"
     with small(crop="box") as matcher:
         got = matcher.match(frame, frame, faces=box)
         assert got.probe_status == (f"ok: {told}",)
         assert got.gallery_status == ("ok",)
         assert any(note.startswith("1 of 1 probes have a size as recorders store") for note in got.warnings)
         assert "recorders" not in " ".join(matcher.match(frame[:96, :96], frame, faces=box | {"probe": "crop"}).warnings)
+    with small(detector=Finder()) as matcher:  # and where no face is found, for which it may be the reason
+        got = matcher.match(frame, face(2), faces={"probe": "detect", "gallery": "crop"})
+        assert got.probe_status == (f"no face found in {told}",)
+        assert any("1 of 1 probes have a size" in note for note in got.warnings)
+        assert matcher.enroll(frame, faces="detect").status == ("no face found",)
+        assert matcher.cut(frame, faces="detect") is None
     for said in (aspect, 1.01):
         with small(crop="box", pixel_aspect=said) as matcher:
             got = matcher.match(frame, frame, faces=box)
@@ -164,16 +219,24 @@ def test_a_recorder_s_size_is_told(small, face, size, aspect):
 
 
 def test_ordinary_sizes_are_no_recorder_s():
-    ordinary = {(640, 480), (720, 480), (720, 576), (1440, 1080), (1920, 1080), (352, 288), (1280, 720), (250, 250)}
-    assert not ordinary & set(STORED)
+    ordinary = {
+        (640, 480), (720, 480), (720, 576), (1440, 1080), (1920, 1080), (352, 288), (1280, 720), (250, 250), (360, 480),
+        (960, 480),
+    }
+    assert not ordinary & set(SHOWN)
+    assert not any(map(recorded, ordinary))
+    assert all(RECORDED in recorded(size) for size in SHOWN)
 
 
 def test_no_more_than_fits_is_enlarged(tmp_path):
     path = tmp_path / "wide.png"
     cv2.imwrite(str(path), picture(100, 100))
     assert find_crop(path, [[10, 10, 30, 30]], CONFIG, ALIGNMENT, Finder(), 20_000, aspect=0.5) is not None
-    with pytest.raises(InputError, match=r"wide\.png: expected at most 5000 pixels \(as memory_limit allows\), got 100 x 100"):
-        find_crop(path, [[10, 10, 30, 30]], CONFIG, ALIGNMENT, Finder(), 20_000, aspect=0.25)
+    told = "at most 20000 pixels once they are square, got 100 x 100, 100 x 400 by pixel_aspect"
+    for source in (path, picture(100, 100)):
+        with pytest.raises(InputError, match=told):
+            find_crop(source, [[10, 10, 30, 30]], CONFIG, ALIGNMENT, Finder(), 20_000, aspect=0.25)
+        assert find_crop(source, "crop", CONFIG, ALIGNMENT, Finder(), 20_000, aspect=0.25).picture.shape == (100, 100, 3)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 0.1, 5.1, float("nan"), float("inf"), "2", None, True])
