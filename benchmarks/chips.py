@@ -5,7 +5,7 @@
 Probes: aligned crops of ``size`` px as two simulated cameras caught them, and what boxes so many times as large as the face's
 cut out of whole pictures caught in the same way; portraits: aligned ones, and what such boxes cut out, at most 160 px, with
 the aligned probes of 24 px. ``balanced``: hits with both, points between them with 95 % intervals that draw people, and how
-many pictures ``"auto"`` did not take for crops. Writes benchmarks/results/chips.csv.
+many pictures of that side ``"auto"`` did not take for crops. Writes benchmarks/results/chips.csv.
 """
 
 from __future__ import annotations

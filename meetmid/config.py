@@ -104,18 +104,17 @@ class DegradationOptions:
 class MatchConfig:
     """One complete recipe for scores. Build one with :func:`preset` and ``dataclasses.replace``.
 
-    Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one,
-    ``"auto"`` the first for pictures of up to 192 px that show hardly more than a face (with ``crop="arcface5"`` aligned, where
-    the finder that ships is sure that it is not, :mod:`meetmid.faces.lying`), else the second, ``"landmarks"`` a
-    picture is a crop whose five points are found), ``crop`` how a found face is cut (``"arcface5"`` five-point alignment, a
-    probe's small face twice as fine as its pixels; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"``
-    the same box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``,
-    ``"yunet:FILE"``, ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``). ``pixel_aspect``, the width of a probe's
-    pixel by its height, where they are not square: the picture as it is shown has square ones, so that of a recorder that shows
-    704 x 288 of them at 4:3 is 4/3 * 288/704 = 0.545. Such a probe is enlarged along one side before its face is found or cut,
-    by boxes and points in its own pixels; its native size counts these. What ``"crop"`` or ``"auto"`` takes for a crop
-    stays as it is, so do portraits. Where it is 1, the status of a probe of a size that hardly anything but a recorder has says
-    so.
+    Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one, ``"auto"`` the
+    first for pictures of up to 192 px that show hardly more than a face (aligned, with ``crop="arcface5"`` and square pixels,
+    where the finder that ships is sure that it is not, :mod:`meetmid.faces.lying`), else the second, ``"landmarks"`` a picture
+    is a crop whose five points are found), ``crop`` how a found face is cut (``"arcface5"`` five-point alignment, a probe's
+    small face twice as fine as its pixels; ``"box"`` the detector's box x 1.3, squashed, as in the paper; ``"square"`` the same
+    box made square first), ``detector`` which finder (None or ``"finder"``: the one that ships; ``"yunet"``, ``"yunet:FILE"``,
+    ``"scrfd:FILE"``, ``"insightface:PACK"``, ``"finder:MODEL"``). ``pixel_aspect``, the width of a probe's pixel by its height,
+    where they are not square: the picture as it is shown has square ones, so that of a recorder that shows 704 x 288 of them at
+    4:3 is 4/3 * 288/704 = 0.545. Such a probe is enlarged along one side before its face is found or cut, by boxes and points
+    in its own pixels; its native size counts these. What ``"crop"`` or ``"auto"`` takes for a crop stays as it is, so do
+    portraits. Where it is 1, the status of a probe of a size that hardly anything but a recorder has says so.
 
     Probe: ``scales`` of the ``hallucinator`` (1 = one that keeps the size and translates, say, thermal to visible),
     ``sigmas`` of blur, ``lr_size`` the side of its input (``None`` = native; of several an entry has the one nearest to the

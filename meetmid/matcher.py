@@ -304,8 +304,8 @@ class Matcher:
 
     def cut(self, image: Any, *, faces: Hint | None = None, pixel_aspect: float | None = None) -> NDArray[np.uint8] | None:
         """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, at its own resolution (a match cuts aligned
-        faces of less than 64 px twice as fine); None where no face was found. ``pixel_aspect`` 1 cuts it as a portrait's.
-        Raises InputError for an unusable picture."""
+        faces of less than 64 px twice as fine); None where no face was found. ``pixel_aspect`` is the
+        configuration's where none is given. Raises InputError for an unusable picture."""
         alignment = self.card.contract.alignment
         config = self.config if pixel_aspect is None else replace(self.config, pixel_aspect=pixel_aspect)
         hint = config.faces if faces is None else faces

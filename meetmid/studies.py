@@ -185,7 +185,7 @@ def _seen(samples: Sequence[Sample], matcher: Matcher, see: Callable[[Picture, i
 
 
 def _cut(matcher: Matcher, picture: Any, pixel_aspect: float | None = 1.0) -> Picture | None:
-    """A face crop; of a picture that the matcher meets as a probe, whose pixels are the configuration's, with None."""
+    """A face crop; ``pixel_aspect`` None is the configuration's, for what the matcher meets as a probe."""
     try:
         return matcher.cut(picture, pixel_aspect=pixel_aspect)
     except InputError:

@@ -48,7 +48,7 @@ def moved(face: Face, across: float, down: float) -> Face:
 
 def given_faces(hint: Any, across: float = 1.0, down: float = 1.0) -> list[Face]:
     """Faces from an (N, 4) or (4,) array of boxes (x, y, w, h) or an (N, 5, 2) or (5, 2) array of points; validated, then moved
-    to a picture in which every pixel has become ``across`` times ``down``, where points have other boxes."""
+    to a picture in which every pixel has become ``across`` times ``down``; the boxes of points are made there."""
     expected = "faces expects boxes (N, 4) as x, y, w, h or points (N, 5, 2)"
     try:
         array = np.asarray(hint, dtype=np.float64)

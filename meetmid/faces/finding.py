@@ -107,7 +107,8 @@ def find_crop(
             raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
         is_small = hint == "auto" and max(height, width) <= CROP_SIDE
         if is_small:
-            face, why = _face_of_small(seen.picture, detector, config, TEMPLATES[alignment])
+            aligns = config.crop == "arcface5" and aspect == 1  # of what is squared no crop need be
+            face, why = _face_of_small(seen.picture, detector, TEMPLATES[alignment] if aligns else None)
         if hint == "crop" or (is_small and face is None):
             whole = joined(image) if joins else Joined(image)
             return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
@@ -117,7 +118,7 @@ def find_crop(
         face = most_prominent(given, seen.picture.shape[:2]) if given else None
     told = recorded((width, height)) if is_probe and aspect == 1 else ""
     if face is None:
-        if told:
+        if told and isinstance(hint, str):
             raise InputError(f"no face found in {told}")
         return None
     own = seen.back(face)
@@ -130,16 +131,19 @@ def find_crop(
 
 
 def _face_of_small(
-    image: NDArray[np.uint8], detector: Detector, config: MatchConfig, template: AlignmentTemplate
+    image: NDArray[np.uint8], detector: Detector, template: AlignmentTemplate | None
 ) -> tuple[Face | None, str]:
-    """The face to cut out of a picture as small as a crop and why, where the library's own finder sees that it is none."""
+    """The face to cut out of a picture as small as a crop and why, where the library's own finder sees that it is none, or none
+    that is aligned by the ``template``, if one is given."""
     if not isinstance(detector, Finder):
         return None, ""
     loose = _face_of_loose(image, detector)
     if loose is not None:
         return loose, MUCH_MORE
-    face = _face_of_crop(image, detector) if config.crop == "arcface5" else None
-    return (None, "") if face is None or is_aligned(face, image.shape[:2], template) else (face, UNALIGNED)
+    face = _face_of_crop(image, detector) if template is not None else None
+    if template is None or face is None or is_aligned(face, image.shape[:2], template):
+        return None, ""
+    return face, UNALIGNED
 
 
 def _face_of_loose(image: NDArray[np.uint8], detector: Finder) -> Face | None:
@@ -184,10 +188,10 @@ def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> Face | None:
     around = [f for f in _detected(framed, seeker) if (np.abs(middle - f.box[:2] - np.array(f.box[2:]) / 2) < f.size / 2).all()]
     if not around:
         return None
-    return _moved(seeker.pointed(framed, around[0]) if isinstance(seeker, Finder) else around[0], -margin)
+    return _shifted(seeker.pointed(framed, around[0]) if isinstance(seeker, Finder) else around[0], -margin)
 
 
-def _moved(face: Face, by: float) -> Face:
+def _shifted(face: Face, by: float) -> Face:
     x, y, w, h = face.box
     points = None if face.points is None else tuple((a + by, b + by) for a, b in face.points)
     return Face((x + by, y + by, w, h), points, face.score)

@@ -12,8 +12,8 @@ from meetmid.faces.alignment import AlignmentTemplate, similarity
 from meetmid.faces.crops import Face
 
 SMALLER, APART, FARTHEST = 0.8, 0.3, 0.6
-"""A face is not aligned that has less of the template's scale, or whose middle lies farther from the template's than ``APART``
-in eye distances of the template; what lies beyond ``FARTHEST`` is more often a mistake."""
+"""A face is not aligned that an alignment would enlarge more than ``1 / SMALLER`` times, or whose middle lies farther from the
+template's than ``APART`` in eye distances of the template; what lies beyond ``FARTHEST`` is more often a mistake."""
 
 SURELY_SMALLER, SURELY_APART = 0.6, 0.7
 """Scores that the finder must give such a face, since the points of far faces are at times found elsewhere (benchmarks/chips.py
@@ -25,7 +25,9 @@ def is_aligned(face: Face, shape: tuple[int, int], template: AlignmentTemplate) 
     if face.points is None:
         return True
     places, points = template.scaled(shape[1], shape[0]), np.array(face.points)
-    scale = float(np.sqrt(np.linalg.det(similarity(places, points)[:, :2])))
+    if np.ptp(points, axis=0).max() < 1e-6:  # they tell nothing
+        return True
+    enlarged = float(np.hypot(*similarity(points, places)[:, 0]))
     apart = float(np.linalg.norm(points.mean(axis=0) - places.mean(axis=0)) / np.linalg.norm(places[1] - places[0]))
-    is_smaller = scale < SMALLER and face.score > SURELY_SMALLER
+    is_smaller = enlarged > 1 / SMALLER and face.score > SURELY_SMALLER
     return not (is_smaller or (APART < apart < FARTHEST and face.score > SURELY_APART))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from meetmid.errors import TooLargeError
 from meetmid.faces.crops import Face, moved
+from meetmid.images import MAX_PIXELS
 
 SHOWN = {
     (640, 240): (4, 3), (704, 240): (4, 3), (720, 240): (4, 3), (704, 288): (4, 3), (720, 288): (4, 3), (352, 480): (4, 3),
@@ -20,6 +21,9 @@ SHOWN = {
 }
 """Sizes (width, height) that recorders store pictures in (2CIF, half D1, 1080N) and hardly anything else has, and the shape in
 which they show them. Those that ordinary pictures have too, or that are shown in several shapes, are left out."""
+
+RECORDED = "as recorders store what they show in another shape"
+"""What a status says of a picture whose size tells that its pixels may not be square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +52,9 @@ def squared(picture: NDArray[np.uint8], aspect: float, most: int) -> Squared:
     if size == (width, height):
         return Squared(picture)
     if size[0] * size[1] > most:
+        told = "" if most >= MAX_PIXELS else " (as memory_limit allows)"
         raise TooLargeError(
-            f"expected at most {most} pixels once they are square, got {width} x {height}, {size[0]} x {size[1]} by "
+            f"expected at most {most} pixels{told} once they are square, got {width} x {height}, {size[0]} x {size[1]} by "
             f"pixel_aspect={aspect:g}"
         )
     enlarged = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -62,7 +67,3 @@ def recorded(size: tuple[int, int]) -> str:
         return ""
     (width, height), (wide, high) = size, SHOWN[size]
     return f"{width} x {height} px, {RECORDED}: if shown at {wide}:{high}, say pixel_aspect={wide * height / high / width:.3f}"
-
-
-RECORDED = "as recorders store what they show in another shape"
-"""What a status says of a picture whose size tells that its pixels may not be square."""

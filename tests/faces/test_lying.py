@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
+from meetmid.models.recipes.faces import faces
 
 from meetmid.faces import finder as finders
-from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align
-from meetmid.faces.crops import Face
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align, similarity
+from meetmid.faces.crops import Face, cut_box, given_faces
 from meetmid.faces.lying import is_aligned
+from meetmid.matcher import Matcher
 
 PLACES = ARCFACE_112.scaled(56, 56)
 EYES = float(np.linalg.norm(PLACES[1] - PLACES[0]))
@@ -48,6 +52,36 @@ def test_turned_faces_and_the_other_alignment_are_aligned():
     assert is_aligned(Face((0, 0, 56, 56)), (56, 56), ARCFACE_112)  # nothing is known
 
 
+@pytest.mark.parametrize("yaw", [30, 45, 60, 70])
+def test_faces_turned_away_are_aligned(yaw):
+    """Their points, of which the nose lies nearer to the camera, where :func:`align` brings them."""
+    angle, flat = np.deg2rad(yaw), PLACES - PLACES.mean(axis=0)
+    depth = np.array([0.0, 0, 0.6 * EYES, 0, 0])
+    there = np.column_stack([flat[:, 0] * np.cos(angle) + depth * np.sin(angle), flat[:, 1]])
+    brought = similarity(there, PLACES)
+    points = there @ brought[:, :2].T + brought[:, 2]
+    assert is_aligned(seen(points, 1.0), (56, 56), ARCFACE_112)
+    assert not is_aligned(seen((points - points.mean(axis=0)) * 0.78 + points.mean(axis=0), 1.0), (56, 56), ARCFACE_112)
+
+
+def test_points_that_coincide_tell_nothing():
+    assert is_aligned(seen(np.full((5, 2), 28.0), 1.0), (56, 56), ARCFACE_112)
+
+
+def test_the_finder_that_ships_knows_chips_from_aligned_crops(data):
+    """Faces of people with a single picture; what a box 1.8 times as large cuts out, and aligned crops, both about 48 px."""
+    kinds: dict[str, list[np.ndarray]] = {"box": [], "aligned": []}
+    with Matcher("plain", device="cpu") as matcher:
+        for _, picture, points in islice(faces(data, "lfw-single"), 12):
+            ((x, y, w, h),) = (its.box for its in given_faces(points))
+            chip = cut_box(picture, (x - 0.19 * w, y - 0.19 * h, 1.38 * w, 1.38 * h), square=True)
+            for kind, crop in (("box", chip), ("aligned", align(picture, points, CLASSIC_96X112))):
+                kinds[kind].append(cv2.resize(crop, (48, 48), interpolation=cv2.INTER_AREA))
+        status = {kind: matcher.lift(crops, faces="auto").status for kind, crops in kinds.items()}
+    assert sum("so that it was aligned" in its for its in status["box"]) >= 10
+    assert status["aligned"] == ("ok",) * 12
+
+
 def test_auto_aligns_what_a_box_cut_out(small, face, monkeypatch):
     """By the library's own finder, for both sides, and only where crops are aligned; the status says so."""
     points = {60: smaller(0.7) + 2.0, 48: ARCFACE_112.scaled(48, 48)}
@@ -70,5 +104,7 @@ def test_auto_aligns_what_a_box_cut_out(small, face, monkeypatch):
         want = matcher.match([chip, aligned], portraits, faces={"probe": [points[60], "crop"], "gallery": [points[60], "crop"]})
         assert np.array_equal(result.scores, want.scores)
         assert matcher.match([chip, aligned], portraits, faces="crop").probe_status == ("ok", "ok")
+    with small(faces="auto", crop="arcface5", pixel_aspect=1.01) as matcher:  # whose pixels need not be as they say
+        assert matcher.match([chip, aligned], [aligned]).probe_status == ("ok", "ok")
     with small(faces="auto", crop="box") as matcher:
         assert matcher.match([chip, aligned], portraits).probe_status == ("ok", "ok")
