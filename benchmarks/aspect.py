@@ -20,9 +20,10 @@ import numpy as np
 from economy import difference
 from found import scenes
 from machine import write_csv
-from people import columns, pictures
+from people import pictures
 
 from meetmid import Matcher
+from meetmid.evaluation import Trials, search
 
 ASPECTS = {"square": 1.0, "2CIF": 0.5, "960H": 0.8, "D1": 12 / 11, "1440 x 1080": 4 / 3, "half D1": 2.0}
 
@@ -43,8 +44,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "aspect.csv")
     args = parser.parse_args()
     gallery, probes = pictures(args.part, args.people, 3)
-    own = np.tile(columns(gallery, probes), len(args.seeds))
-    people = np.array([person for person, *_ in probes] * len(args.seeds))
+    subjects, mates = [name for name, *_ in gallery], [name for name, *_ in probes] * len(args.seeds)
     rows = []
     with Matcher(keep_crops=False) as matcher:
         enrolled = matcher.enroll([picture for _, picture, _ in gallery], faces="detect")
@@ -56,12 +56,11 @@ def main() -> None:
             for said in (1.0, aspect):
                 with Matcher(keep_crops=False, faces="detect", pixel_aspect=said) as matcher:
                     scores = matcher.match(kept, enrolled).scores
-                found = np.isfinite(scores).all(axis=1)
-                hits.append(found & (np.nan_to_num(scores, nan=-np.inf).argmax(axis=1) == own))
-                missing.append(int((~found).sum()))
-            points, low, high = difference(hits[1], hits[0], people)
+                hits.append(search(Trials.of(scores, mates, subjects)).hits())
+                missing.append(int(np.isnan(scores).all(axis=1).sum()))
+            points, low, high = difference(hits[1], hits[0], np.array(mates))
             rows.append({
-                "size": size, "pixels": kind, "aspect": round(aspect, 3), "n": len(own), "unsaid": int(hits[0].sum()),
+                "size": size, "pixels": kind, "aspect": round(aspect, 3), "n": len(mates), "unsaid": int(hits[0].sum()),
                 "said": int(hits[1].sum()), "points": round(points, 2), "low95": round(low, 2), "high95": round(high, 2),
                 "not_found_unsaid": missing[0], "not_found_said": missing[1],
             })

@@ -17,9 +17,10 @@ import numpy as np
 from economy import difference
 from found import scenes
 from machine import write_csv
-from people import captures, columns, pictures, portraits
+from people import captures, pictures, portraits
 
 from meetmid import Matcher
+from meetmid.evaluation import Trials, search
 from meetmid.faces.crops import BOX_FACTOR, cut_box, given_faces
 from meetmid.gallery.tree import work_image
 
@@ -48,15 +49,15 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, default=Path(__file__).parent / "results" / "chips.csv")
     args = parser.parse_args()
     gallery, probes = pictures(args.part, args.people, 3)
-    own, people = columns(gallery, probes), np.array([person for person, *_ in probes])
+    subjects, mates = ([name for name, *_ in side] for side in (gallery, probes))
     rows = []
 
     def tell(side: str, size: int, kind: str, scores: list[np.ndarray], other: int) -> None:
-        hits = [np.nan_to_num(its, nan=-np.inf).argmax(axis=1) == own for its in scores]
-        points, low, high = difference(hits[1], hits[0], people)
+        hits = [search(Trials.of(its, mates, subjects)).hits() for its in scores]
+        points, low, high = difference(hits[1], hits[0], np.array(mates))
         found = {mode: int(its.sum()) for mode, its in zip(MODES, hits, strict=True)}
         rows.append({
-            "side": side, "size": size, "cut": kind, "n": len(own), **found,
+            "side": side, "size": size, "cut": kind, "n": len(mates), **found,
             "points": round(points, 2), "low95": round(low, 2), "high95": round(high, 2), "no_crops": other,
         })
         print(rows[-1], flush=True)

@@ -54,6 +54,11 @@ def singles(alignment: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return cohort(data_folder(), TEMPLATES[alignment], COHORT)
 
 
+def balanced(model: ModelCard, **changes: object) -> MatchConfig:
+    """``balanced`` as it ships with a matcher, for face crops, but for these fields."""
+    return replace(advised("balanced", model.presets), faces="crop", keep_crops=False, **changes)
+
+
 def means(model: ModelCard, config: MatchConfig) -> ReferenceMeans | None:
     """Learned means where the model's card has none and the configuration asks for them."""
     if config.centering != "reference" or model.reference_means() is not None:

@@ -23,12 +23,11 @@ from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
-from economy import card, difference, means
+from economy import balanced, card, difference, means
 from machine import write_csv
 from people import captures, columns, pictures, portraits
 
 from meetmid import Matcher
-from meetmid.config import advised
 from meetmid.faces.finding import EVENED
 from meetmid.probes.light import evened, light
 
@@ -114,7 +113,7 @@ def main() -> None:
     rows = []
     for name in args.matchers:
         model = card(name)
-        config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False)
+        config = balanced(model)
         reference = means(model, config)
         with (
             Matcher(config=config, matcher=model, reference=reference) as evening,

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from economy import card, difference, means
+from economy import balanced, card, difference, means
 from machine import write_csv
 from people import captures, columns, pictures, portraits
 
 from meetmid import Matcher
-from meetmid.config import advised
 
 SEED = 7
 MATCHERS = ["slimface-probe", "face-reidentification-retail-0095", "edgeface-xs", "mobilefacenet-qengineering"]
@@ -47,7 +46,7 @@ def main() -> None:
     rows = []
     for name in args.matchers:
         model = card(name)
-        config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False)
+        config = balanced(model)
         reference = means(model, config)
         template = model.contract.alignment
         crops = portraits(gallery, template)

@@ -15,13 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from economy import NAMES, card, means
+from economy import NAMES, balanced, card, means
 from machine import write_csv
 from people import captures, columns, kept, pictures, portraits
 
 from meetmid import MatchConfig, Matcher
 from meetmid.comparison import blend
-from meetmid.config import advised
 from meetmid.probes.resolution import Detail
 
 SEEN = ((16, 7), (20, 7), (24, 7), (24, 8), (28, 7), (32, 7), (36, 7), (40, 7), (48, 7), (64, 7), (112, 7))
@@ -39,7 +38,7 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
     def make() -> dict[str, np.ndarray]:
         gallery, probes = pictures("selection", people, 3)
         found, template = {"own": columns(gallery, probes)}, model.contract.alignment
-        config = replace(advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None)
+        config = balanced(model, sharp_between=None)
         options = {"matcher": model, "reference": means(model, config)}
         near_config = replace(config, sharp_between=(1, 1))
         with Matcher(config=config, **options) as far, Matcher(config=near_config, **options) as near:

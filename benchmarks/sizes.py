@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from economy import NAMES, card, means
+from economy import NAMES, balanced, card, means
 from machine import write_csv
 from people import captures, columns, kept, pictures, portraits
 
 from meetmid import MatchConfig, Matcher
-from meetmid.config import advised
 from meetmid.probes.resolution import Detail
 
 SIDES, SEEDS, LR_SIZES = (16, 20, 24, 32, 40, 48), (7, 8), (16, 24, 32, 48)
@@ -37,7 +36,7 @@ def scores(name: str, people: int, folder: Path) -> dict[str, np.ndarray]:
         found, template = {"own": columns(gallery, probes)}, model.contract.alignment
         seen = {f"{side}-{seed}": captures(probes, template, side, seed) for side in SIDES for seed in SEEDS}
         found |= {f"detail-{key}": np.array([Detail.of(crop).resolution for crop in its], float) for key, its in seen.items()}
-        base = replace(advised("balanced", model.presets), faces="crop", keep_crops=False, sharp_between=None)
+        base = balanced(model, sharp_between=None)
         for config in (replace(base, lr_size=lr_size) for lr_size in LR_SIZES):
             with Matcher(config=config, matcher=model, reference=means(model, config)) as matcher:
                 enrolled = matcher.enroll(portraits(gallery, template))

@@ -91,9 +91,10 @@ def mirrored(points: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     return np.column_stack([width - 1 - points[:, 0], points[:, 1]])[MIRRORED]
 
 
-def size_in(points: NDArray[np.float64], template: AlignmentTemplate) -> float:
-    """Pixels of the template's crop per pixel of the picture in which a face has its five points."""
-    matrix = similarity(points, template.scaled(*template.size))
+def size_in(points: NDArray[np.float64], template: AlignmentTemplate, size: tuple[int, int] | None = None) -> float:
+    """Pixels of the template's crop, of its own or another ``size`` (width, height), per pixel of the picture in which a face
+    has its five points."""
+    matrix = similarity(points, template.scaled(*(size or template.size)))
     return math.hypot(matrix[0, 0], matrix[1, 0])
 
 

@@ -101,24 +101,25 @@ def find_crop(
     size says that its pixels may not be square."""
     image, face, why = load(source, color=config.color, most=most), None, ""
     height, width = image.shape[:2]
-    seen = Squared(image) if isinstance(hint, str) and hint == "crop" else squared(image, aspect, most)
-    if isinstance(hint, str):
-        if hint not in FACE_MODES:
-            raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
-        is_small = hint == "auto" and max(height, width) <= CROP_SIDE
-        if is_small:
-            aligns = config.crop == "arcface5" and aspect == 1  # of what is squared no crop need be
-            face, why = _face_of_small(seen.picture, detector, TEMPLATES[alignment] if aligns else None)
-        if hint == "crop" or (is_small and face is None):
-            whole = joined(image) if joins else Joined(image)
-            return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
-        face = face or (_face_of_crop if hint == "landmarks" else _main_face)(seen.picture, detector)
-    else:
+    mode = hint if isinstance(hint, str) else "given"
+    if mode is hint and mode not in FACE_MODES:
+        raise InputError(f"faces expects one of {', '.join(FACE_MODES)} or an array, got {hint!r}")
+    seen = Squared(image) if mode == "crop" else squared(image, aspect, most)
+    is_small = mode == "auto" and max(height, width) <= CROP_SIDE
+    if is_small:
+        aligns = config.crop == "arcface5" and aspect == 1  # of what is squared no crop need be
+        face, why = _face_of_small(seen.picture, detector, TEMPLATES[alignment] if aligns else None)
+    if mode == "crop" or (is_small and face is None):
+        whole = joined(image) if joins else Joined(image)
+        return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
+    if mode == "given":
         given = given_faces(hint, seen.across, seen.down)
         face = most_prominent(given, seen.picture.shape[:2]) if given else None
+    elif face is None:
+        face = (_face_of_crop if mode == "landmarks" else _main_face)(seen.picture, detector)
     told = recorded((width, height)) if is_probe and aspect == 1 else ""
     if face is None:
-        if told and isinstance(hint, str):
+        if told and mode != "given":
             raise InputError(f"no face found in {told}")
         return None
     own = seen.back(face)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from meetmid.faces.alignment import AlignmentTemplate, similarity
+from meetmid.faces.alignment import AlignmentTemplate, size_in
 from meetmid.faces.crops import Face
 
 SMALLER, APART, FARTHEST = 0.8, 0.3, 0.6
@@ -27,7 +27,6 @@ def is_aligned(face: Face, shape: tuple[int, int], template: AlignmentTemplate) 
     places, points = template.scaled(shape[1], shape[0]), np.array(face.points)
     if np.ptp(points, axis=0).max() < 1e-6:  # they tell nothing
         return True
-    enlarged = float(np.hypot(*similarity(points, places)[:, 0]))
     apart = float(np.linalg.norm(points.mean(axis=0) - places.mean(axis=0)) / np.linalg.norm(places[1] - places[0]))
-    is_smaller = enlarged > 1 / SMALLER and face.score > SURELY_SMALLER
+    is_smaller = size_in(points, template, (shape[1], shape[0])) > 1 / SMALLER and face.score > SURELY_SMALLER
     return not (is_smaller or (APART < apart < FARTHEST and face.score > SURELY_APART))
