@@ -140,9 +140,11 @@ def product(p: np.ndarray, g: np.ndarray, how: str) -> Call:
         return lambda: torch.mm(x, y.T, out=z)
     import onnxruntime
 
-    from meetmid.scores.products import FLOAT, graph
+    from meetmid.scores.products import FLOAT, attribute, model, node, value
 
-    session = onnxruntime.InferenceSession(graph("Gemm", FLOAT, FLOAT, FLOAT), providers=["CPUExecutionProvider"])
+    named = [value(name, FLOAT, 2) for name in "abc"]
+    graph = model([node("Gemm", ("a", "b"), ("c",), attribute("transB", 1))], named[:2], named[2:])
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"a": b, "b": a})
 
 

@@ -1,7 +1,7 @@
 """Products and maxima by onnxruntime on a device by name, with what is compared resident there.
 
 The graph is one Gemm, whose products of (entries x rows) with a tile's columns become maxima and their places over each entry's
-rows; only these come back. On the CPU it gives the same maxima as :mod:`meetmid.scores.products` to rounding.
+rows; only these come back. On the CPU it gives the same maxima as :mod:`meetmid.scores.panels` to rounding.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from meetmid.runtime.sessions import Device, import_onnxruntime, make_session
 from meetmid.scores.products import FLOAT, attribute, model, node, value
+
+WIDEST = 64
+"""Columns that the rows of a block meet at a time, at most."""
 
 INT64 = 7
 """ONNX TensorProto.DataType."""
@@ -37,6 +40,11 @@ class Placed:
         _session(device)
         kind, index = _memory(device)
         return cls(import_onnxruntime().OrtValue.ortvalue_from_numpy(np.ascontiguousarray(rows), kind, index), len(rows))
+
+
+def tiles(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """(n, D) rows, :data:`WIDEST` at a time."""
+    return [rows[start : start + WIDEST] for start in range(0, len(rows), WIDEST)]
 
 
 def device_maxima(

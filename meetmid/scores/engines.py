@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.scores import kernels
-from meetmid.scores.device import Placed, device_maxima
-from meetmid.scores.products import byte_product, product, tiles
+from meetmid.scores.device import Placed, device_maxima, tiles
+from meetmid.scores.panels import Panel, maxima, panels
+from meetmid.scores.products import byte_product
 from meetmid.scores.screening import Bytes, byte_tiles
 from meetmid.scores.side import NotFiniteError
 
 Rows = NDArray[np.float32]
 Places = NDArray[np.int32]
 Positions = NDArray[np.int64]
+_NOWHERE = np.zeros((0, 0), np.int32)
 
 
 class Exact:
@@ -32,28 +34,24 @@ class Exact:
 
     dtype, places = np.float32, False
 
-    def tiles(self, rows: Rows) -> list[Rows]:
-        """As :func:`meetmid.scores.products.tiles`."""
-        return tiles(rows)
+    def tiles(self, rows: Rows) -> list[Panel]:
+        """As :func:`meetmid.scores.panels.panels`."""
+        return panels(rows)
 
     def inner(self, rows: Rows, cuts: Positions) -> Rows:
-        """The rows, a single one twice: alone it would be multiplied in another order."""
-        return np.repeat(rows, 2, axis=0) if len(rows) == 1 else rows
+        """The rows."""
+        return rows
 
     def meet(
-        self, inner: Rows, tile: Rows, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Rows, tile: Panel, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """Raises NotFiniteError."""
-        found = product(inner, tile)
-        if not np.isfinite(found[:, 0]).all():  # what is not finite in a row is in all its products
+        places = _NOWHERE if where is None else where
+        if not maxima(inner, tile.values, cuts, entry, column, width, best, offset, places):
             raise NotFiniteError
-        if where is None:
-            kernels.maxima(found, cuts, entry, column, width, best)
-        else:
-            kernels.nearest(found, cuts, entry, column, width, best, offset, where)
 
-    def scaled(self, best: NDArray[Any], tile: Rows, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: Panel, column: int, width: int) -> None:
         """Nothing."""
 
 
@@ -120,7 +118,7 @@ class OnDevice:
     dtype, places = np.float32, False
 
     def tiles(self, rows: Rows) -> list[Placed]:
-        """As :func:`meetmid.scores.products.tiles`, on the device."""
+        """As :func:`meetmid.scores.device.tiles`, on the device."""
         return [Placed.of(tile, self.device) for tile in tiles(rows)]
 
     def inner(self, rows: Rows, cuts: Positions) -> tuple[Placed, int, int]:

@@ -1,4 +1,4 @@
-"""The compiled inner loops of fusion, beside the matrix products of :mod:`meetmid.scores.products`.
+"""The compiled inner loops of fusion, beside the products of :mod:`meetmid.scores.panels`.
 
 All kernels release the GIL; threads are the caller's business. Sums run in float64 in an order that depends on nothing but what
 is summed, so block sizes, threads and neighbours cannot change a bit.
@@ -77,38 +77,6 @@ def weighted_sums(rows: Rows, weights: Weights, groups: Positions, totals: Weigh
         total = totals[groups[i]]
         for k in range(rows.shape[1]):
             total[k] += weights[i] * rows[i, k]
-
-
-@numba.njit(**_finite)
-def maxima(products: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows) -> None:
-    """``best[entry + g, column + i]`` = its maximum with products[j, i] over j in cuts[g] .. cuts[g + 1]; four rows at a time,
-    so that the maxima are read and written a quarter as often."""
-    for g in range(len(cuts) - 1):
-        row = best[entry + g, column : column + width]
-        whole = cuts[g] + (cuts[g + 1] - cuts[g]) // 4 * 4
-        for j in range(cuts[g], whole, 4):
-            a, b, c, d = products[j], products[j + 1], products[j + 2], products[j + 3]
-            for i in range(width):
-                row[i] = max(row[i], a[i], b[i], c[i], d[i])
-        for j in range(whole, cuts[g + 1]):
-            new = products[j]
-            for i in range(width):
-                row[i] = max(row[i], new[i])
-
-
-@numba.njit(**_finite)
-def nearest(
-    products: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows, offset: int, where: NDArray[np.int32]
-) -> None:
-    """As :func:`maxima`, and ``where`` = offset + j of the first that reaches it."""
-    for g in range(len(cuts) - 1):
-        row, its = best[entry + g, column : column + width], where[entry + g, column : column + width]
-        for j in range(cuts[g], cuts[g + 1]):
-            new = products[j]
-            for i in range(width):
-                if new[i] > row[i]:
-                    row[i] = new[i]
-                    its[i] = offset + j
 
 
 @numba.njit(**_strict)
@@ -191,7 +159,8 @@ def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: 
 def byte_maxima(
     products: NDArray[np.int32], scale: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows
 ) -> None:
-    """As :func:`maxima`, of the products (n, w) of quantised rows times the inner rows' ``scale`` (n,)."""
+    """``best[entry + g, column + i]`` = its maximum with products[j, i] times ``scale[j]`` over j in cuts[g] .. cuts[g + 1].
+    The products (n, w) are those of quantised rows. Four at a time: maxima are read and written a quarter as often."""
     for g in range(len(cuts) - 1):
         row = best[entry + g, column : column + width]
         whole = cuts[g] + (cuts[g + 1] - cuts[g]) // 4 * 4
@@ -221,7 +190,8 @@ def screened_maxima(
     tile_error: Weights, tile_norm: Weights, cuts: Positions, entry: int, column: int, width: int, best: Weights, offset: int,
     where: NDArray[np.int32],
 ) -> int:
-    """As :func:`nearest`, in float64, of the exact inner products, of which only those that may be the largest are taken.
+    """As :func:`meetmid.scores.panels.maxima`, in float64, of the exact inner products, of which only those that may be the
+    largest are taken.
 
     With p = p' + dp and g = g' + dg the quantised rows and what is left of them, p . g = p' . g' + p' . dg + dp . g, so that by
     Cauchy and Schwarz |p . g - p' . g'| <= |p'| |dg| + |dp| |g|: a row g whose p' . g' falls below the largest known product by

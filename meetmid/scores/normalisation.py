@@ -12,12 +12,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.scores.products import product, tiles
+from meetmid.scores.panels import multiplied, panels
 from meetmid.scores.side import Side
 
 ROWS = 256
-"""Portraits at a time. The products are onnxruntime's, in this thread: NumPy's threads wait in a loop afterwards and take the
-cores from the networks."""
+"""Portraits at a time. The products are taken in this thread: NumPy's threads wait in a loop afterwards and take the cores from
+the networks."""
 SMALLEST = 1e-6
 
 
@@ -26,12 +26,13 @@ def root_mean_squares(portraits: Side, moment: NDArray[np.float32]) -> NDArray[n
     portrait, one template each (:meth:`Side.added`); at least 1e-6, and 1 for a portrait without templates."""
     found = np.ones(len(portraits), np.float32)
     index, _ = portraits.present(0, len(portraits))
-    columns = tiles(np.ascontiguousarray(moment, np.float32))
+    columns = panels(np.ascontiguousarray(moment, np.float32))
     for start in range(0, len(index), ROWS):
         these = portraits.rows(index[start : start + ROWS])
-        rows = np.zeros((max(2, len(these)), these.shape[1]), np.float32)
-        rows[: len(these)] = these
-        turned = np.concatenate([product(rows, tile) for tile in columns], axis=1)[: len(these), : len(moment)]
+        turned, column = np.empty((len(these), len(moment)), np.float32), 0
+        for panel in columns:
+            multiplied(these, panel.values, turned[:, column : column + len(panel)])
+            column += len(panel)
         squares = (turned.astype(np.float64) * these).sum(axis=1)
         found[index[start : start + ROWS]] = np.sqrt(np.maximum(squares, SMALLEST**2))
     return found

@@ -1,9 +1,4 @@
-"""Inner products by onnxruntime, one thread per call, whose bits depend on nothing but the two vectors.
-
-onnxruntime's matrix product (MLAS) accumulates over the template in chunks whose length depends on the number of columns, and
-treats a single row as a vector. Probes are the columns, in tiles of 33 to 64: within those bounds every similarity is the same
-to the bit wherever it lies, and the small side is the one that is packed.
-"""
+"""Products of bytes by onnxruntime, one thread per call, and the graphs that it is given, in their encoding."""
 
 from __future__ import annotations
 
@@ -15,60 +10,30 @@ from numpy.typing import NDArray
 
 from meetmid.runtime.sessions import import_onnxruntime
 
-WIDEST, UNIT = 64, 16
-"""Columns of the widest tile, and what its number of columns is a multiple of; the narrowest has 3 units."""
-
 FLOAT, UINT8, INT8, INT32 = 1, 2, 3, 6
 """ONNX TensorProto.DataType."""
 
 
-def widths(columns: int) -> list[int]:
-    """Columns of the tiles, each 48 or 64, that hold so many: as little padding as those allow."""
-    units = -(-columns // UNIT)
-    tiles = -(-units * UNIT // WIDEST)
-    return [UNIT * max(3, units // tiles + (k < units % tiles)) for k in range(tiles)]
-
-
-def tiles(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """(n, D) rows as tiles of :func:`widths`, the last one padded with zeros."""
-    out, start = [], 0
-    for width in widths(len(rows)):
-        part = rows[start : start + width]
-        if len(part) < width:
-            part = np.concatenate([part, np.zeros((width - len(part), rows.shape[1]), rows.dtype)])
-        out.append(part)
-        start += width
-    return out
-
-
-def product(rows: NDArray[np.float32], tile: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, D) x (w, D) to the dot products (n, w), n at least 2; releases the GIL."""
-    found: NDArray[np.float32] = _session("Gemm", FLOAT, FLOAT, FLOAT).run(None, {"a": rows, "b": tile})[0]
-    return found
-
-
 def byte_product(rows: NDArray[np.uint8], columns: NDArray[np.int8]) -> NDArray[np.int32]:
     """(n, D) rows, 128 meaning 0, times (D, w): the dot products (n, w); releases the GIL."""
-    found: NDArray[np.int32] = _session("MatMulInteger", UINT8, INT8, INT32).run(None, {"a": rows, "b": columns})[0]
+    found: NDArray[np.int32] = _session().run(None, {"a": rows, "b": columns})[0]
     return found
 
 
 @functools.cache
-def _session(operator: str, a: int, b: int, c: int) -> Any:
+def _session() -> Any:
     runtime = import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return runtime.InferenceSession(graph(operator, a, b, c), options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(byte_graph(), options, providers=["CPUExecutionProvider"])
 
 
-def graph(operator: str, a: int, b: int, c: int) -> bytes:
-    """A model of one ``Gemm`` (a times b transposed) or ``MatMulInteger`` (a, whose zero is 128, times b)."""
-    values = [value(name, kind, 2) for name, kind in (("a", a), ("b", b), ("c", c))]
-    if operator == "Gemm":
-        return model([node(operator, ("a", "b"), ("c",), attribute("transB", 1))], values[:2], values[2:])
-    zero = _part(5, _number(2, a) + _text(8, "zero") + _part(9, b"\x80"))
-    return model([node(operator, ("a", "b", "zero"), ("c",))], values[:2], values[2:], zero)
+def byte_graph() -> bytes:
+    """A model of one ``MatMulInteger``: a, whose zero is 128, times b."""
+    zero = _part(5, _number(2, UINT8) + _text(8, "zero") + _part(9, b"\x80"))
+    inputs = [value("a", UINT8, 2), value("b", INT8, 2)]
+    return model([node("MatMulInteger", ("a", "b", "zero"), ("c",))], inputs, [value("c", INT32, 2)], zero)
 
 
 def model(nodes: list[bytes], inputs: list[bytes], outputs: list[bytes], initializers: bytes = b"") -> bytes:

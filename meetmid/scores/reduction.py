@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.scores.engines import Engine, Exact
+from meetmid.scores.panels import TOGETHER
 from meetmid.scores.side import Block, Side
 
 Scores = NDArray[np.float32]
@@ -186,10 +186,17 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
             entry = stop
             continue
         size = int(cuts[entry + 1]) - low
-        parts = -(-size // most)
-        for first, last in pairwise(low + size * k // parts for k in range(parts + 1)):
+        step = _whole_blocks(size, most)
+        for first in range(low, low + size, step):
+            last = min(first + step, low + size)
             yield _Piece(first, last, entry, np.array([0, last - first]), False)
         entry += 1
+
+
+def _whole_blocks(rows: int, most: int) -> int:
+    """Rows of each of the fewest products of about ``most`` rows that so many take: none of them ends within a block."""
+    even = -(-rows // -(-rows // most))
+    return -(-even // TOGETHER) * TOGETHER
 
 
 @functools.cache
@@ -233,9 +240,9 @@ def _fill(
     if group.scale >= 0:
         chosen = np.flatnonzero(b.scales(index) == group.scale)
         index, cuts = index[chosen], np.searchsorted(chosen, cuts)
-    share = max(2, -(-len(index) // task.threads))
-    most = min(ROWS, max(2, BYTES // (4 * b.length)))
-    pieces = list(_pieces(cuts, -(-share // -(-share // most))))
+    share = max(1, -(-len(index) // task.threads))
+    most = min(ROWS, max(1, BYTES // (4 * b.length)))
+    pieces = list(_pieces(cuts, _whole_blocks(share, most)))
     parts = min(len(group.tiles), -(-task.threads // max(1, len(pieces))))
     lock = threading.Lock()
 

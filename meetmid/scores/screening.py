@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from meetmid.runtime.sessions import import_onnxruntime
 from meetmid.scores import kernels
-from meetmid.scores.products import UNIT, byte_product, product
+from meetmid.scores.panels import multiplied, panels
+from meetmid.scores.products import byte_product
 from meetmid.scores.side import NotFiniteError, Side
 
 LOG = logging.getLogger("meetmid")
 
 LEVELS, ZERO = 127, 128
-WIDEST = 256
-"""Columns of the widest tile; bytes multiply exactly, so tiles may have any width."""
+WIDEST, UNIT = 256, 16
+"""Columns of the widest tile, and what its number of columns is a multiple of; bytes multiply exactly, so any would do."""
 
 ROUNDING = 2e-6
 """What rounding to float32 adds to a bound, at most."""
@@ -135,7 +136,7 @@ def quickest(p: Side, g: Side, order: str) -> Literal["float32", "screened"]:
 def bytes_gain() -> float:
     """How many times as fast one thread multiplies bytes as float32, on this machine; kept in a file beside the models."""
     file = Path.home() / ".cache" / "meetmid" / "products.json"
-    key = f"{platform.node()} {platform.processor() or platform.machine()} {import_onnxruntime().__version__}"
+    key = f"{platform.node()} {platform.processor() or platform.machine()} {import_onnxruntime().__version__} panels"
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -143,10 +144,11 @@ def bytes_gain() -> float:
     if isinstance(known.get(key), float):
         return float(known[key])
     rng = np.random.default_rng(0)
-    rows, tile = rng.normal(size=(1024, 512)).astype(np.float32), rng.normal(size=(64, 512)).astype(np.float32)
-    levels, columns = Bytes.of(rows, signed=False).levels, byte_tiles(np.repeat(tile, 4, axis=0))[0].columns
+    rows, others = (rng.normal(size=(count, 512)).astype(np.float32) for count in (1024, 4 * 48))
+    found, out = panels(others), np.empty(rows.shape[:1] + others.shape[:1], np.float32)
+    levels, columns = Bytes.of(rows, signed=False).levels, byte_tiles(others)[0].columns
     seconds = [min(_timed(call) for _ in range(8)) for call in (
-        lambda: [product(rows, tile) for _ in range(4)], lambda: byte_product(levels, columns)
+        lambda: [multiplied(rows, panel.values, out[:, : len(panel)]) for panel in found], lambda: byte_product(levels, columns)
     )]
     known[key] = seconds[0] / seconds[1]
     try:
