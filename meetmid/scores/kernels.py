@@ -136,19 +136,22 @@ def concat_pairs(
 def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows, error: Weights, norm: Weights) -> None:
     """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; what that leaves of each
     row has the norm ``error`` (n,), what it makes of it the norm ``norm`` (n,)."""
+    bits, largest = rows.view(np.int32), np.empty(1, np.int32)
+    half, most, shift = np.float32(levels + 0.5), np.int32(levels), np.int32(zero - levels)
     for i in range(rows.shape[0]):
-        row, to = rows[i], out[i]
-        largest = np.float32(0.0)
-        for k in range(rows.shape[1]):
-            largest = max(largest, abs(row[k]))
-        step = largest / np.float32(levels)
+        row, to, its = rows[i], out[i], bits[i]
+        top = np.int32(0)
+        for k in range(rows.shape[1]):  # without their signs, numbers are ordered as their bits: a maximum in whole vectors
+            top = max(top, np.int32(its[k] & np.int32(0x7FFFFFFF)))
+        largest[0] = top
+        step = largest.view(np.float32)[0] / np.float32(levels)
         inverse = np.float32(1.0) / step if step > np.float32(1e-30) else np.float32(0.0)
         scale[i] = step if step > np.float32(1e-30) else np.float32(0.0)
-        left, made = 0.0, 0.0
+        wide, left, made = np.float64(scale[i]), 0.0, 0.0
         for k in range(rows.shape[1]):
-            level = np.int32(row[k] * inverse + np.float32(levels + 0.5)) - np.int32(levels)
-            to[k] = level + zero
-            value = np.float64(scale[i]) * np.float64(level)
+            level = np.int32(row[k] * inverse + half)
+            to[k] = np.int32(level + shift)
+            value = wide * np.float64(np.int32(level - most))
             rest = np.float64(row[k]) - value
             left += rest * rest
             made += value * value
@@ -184,6 +187,16 @@ def _dot(a: Rows, b: Rows) -> float:
     return total
 
 
+@numba.njit(**_finite)
+def _largest_sections(tops: Rows, count: int, value: Rows, section: NDArray[np.int32]) -> None:
+    """The largest of each column of tops[:count] (sections, width), and the first section that has it."""
+    value[:], section[:] = tops[0], 0
+    for b in range(1, count):
+        for i in range(len(value)):
+            if tops[b, i] > value[i]:
+                value[i], section[i] = tops[b, i], b
+
+
 @numba.njit(**_strict)
 def screened_maxima(
     products: NDArray[np.int32], rows: Rows, scale: Rows, error: Weights, longest: float, tile: Rows, tile_scale: Rows,
@@ -201,7 +214,8 @@ def screened_maxima(
     tops, errors = np.empty((sections, width), np.float32), np.empty(sections, np.float32)
     bounds = np.empty(sections + 1, np.int64)
     steps, slack = np.maximum(tile_scale[:width], np.float32(1e-30)), np.empty(width, np.float64)
-    least, reach = np.empty(width, np.float32), np.empty(width, np.float32)
+    least, reach, largest = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    section = np.empty(width, np.int32)
     for i in range(width):
         slack[i] = tile_error[i] * longest + 2e-6 * max(1.0, longest * tile_norm[i])  # the latter for float32's rounding
         reach[i] = np.float32(tile_norm[i] / steps[i])
@@ -217,10 +231,10 @@ def screened_maxima(
         byte_maxima(products, scale, bounds[: count + 1], 0, 0, width, tops)
         for b in range(count):
             errors[b] = np.float32(np.max(error[first + b * SECTION : min(first + (b + 1) * SECTION, last)]))
+        _largest_sections(tops, count, largest, section)
         for i in range(width):
-            top = np.argmax(tops[:count, i])
-            j = first + top * SECTION
-            while np.float32(products[j, i]) * scale[j] < tops[top, i]:
+            j = first + section[i] * SECTION
+            while np.float32(products[j, i]) * scale[j] < largest[i]:
                 j += 1
             value = _dot(tile[i], rows[j])
             taken += 1
