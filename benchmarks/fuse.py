@@ -140,7 +140,7 @@ def product(p: np.ndarray, g: np.ndarray, how: str) -> Call:
         return lambda: torch.mm(x, y.T, out=z)
     import onnxruntime
 
-    from meetmid.scores.products import FLOAT, attribute, model, node, value
+    from meetmid.scores.encoding import FLOAT, attribute, model, node, value
 
     named = [value(name, FLOAT, 2) for name in "abc"]
     graph = model([node("Gemm", ("a", "b"), ("c",), attribute("transB", 1))], named[:2], named[2:])

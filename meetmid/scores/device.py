@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.runtime.sessions import Device, import_onnxruntime, make_session
-from meetmid.scores.products import FLOAT, attribute, model, node, value
+from meetmid.scores.encoding import FLOAT, INT64, attribute, model, node, value
 
 WIDEST = 64
 """Columns that the rows of a block meet at a time, at most."""
 
-INT64 = 7
-"""ONNX TensorProto.DataType."""
 
 
 @dataclass(frozen=True, eq=False)

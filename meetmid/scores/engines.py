@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.scores.device import Placed, device_maxima, tiles
-from meetmid.scores.panels import Panel, maxima, panels
-from meetmid.scores.products import byte_product
-from meetmid.scores.screening import Bytes, byte_tiles
+from meetmid.scores.panels import byte_maxima, maxima, stacks
+from meetmid.scores.screening import Bytes, Levels, byte_products, byte_tiles
 from meetmid.scores.side import NotFiniteError
 
 Rows = NDArray[np.float32]
@@ -29,21 +28,32 @@ Positions = NDArray[np.int64]
 _NOWHERE = np.zeros((0, 0), np.int32)
 
 
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """``values`` (panels, D, WIDEST) of so many columns (:func:`meetmid.scores.panels.stacks`)."""
+
+    values: Rows
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
 class Exact:
     """float32 products."""
 
     dtype, places = np.float32, False
 
-    def tiles(self, rows: Rows) -> list[Panel]:
-        """As :func:`meetmid.scores.panels.panels`."""
-        return panels(rows)
+    def tiles(self, rows: Rows) -> list[Stack]:
+        """As :func:`meetmid.scores.panels.stacks`."""
+        return [Stack(*stack) for stack in stacks(rows)]
 
     def inner(self, rows: Rows, cuts: Positions) -> Rows:
         """The rows."""
         return rows
 
     def meet(
-        self, inner: Rows, tile: Panel, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Rows, tile: Stack, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """Raises NotFiniteError."""
@@ -51,7 +61,7 @@ class Exact:
         if not maxima(inner, tile.values, cuts, entry, column, width, best, offset, places):
             raise NotFiniteError
 
-    def scaled(self, best: NDArray[Any], tile: Panel, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: Stack, column: int, width: int) -> None:
         """Nothing."""
 
 
@@ -74,10 +84,10 @@ class Screened:
     ) -> None:
         """Ties go to the first row whatever the order of calls."""
         rows, its = inner
-        found = byte_product(its.levels, tile.columns)
+        found, longest = byte_products(its, tile), float((its.norm + its.error).max())
         kernels.screened_maxima(
-            found, rows, its.scale, its.error, float((its.norm + its.error).max()), tile.rows, tile.bytes.scale,
-            tile.bytes.error, tile.bytes.norm, cuts, entry, column, width, best, offset, where,
+            found, rows, its.scale, its.error, longest, tile.rows, tile.bytes.scale, tile.bytes.error, tile.bytes.norm, cuts,
+            entry, column, width, best, offset, where,
         )
 
     def scaled(self, best: NDArray[Any], tile: Any, column: int, width: int) -> None:
@@ -93,17 +103,16 @@ class Rounded:
         """As :func:`meetmid.scores.screening.byte_tiles`."""
         return byte_tiles(rows)
 
-    def inner(self, rows: Rows, cuts: Positions) -> Bytes:
+    def inner(self, rows: Rows, cuts: Positions) -> Levels:
         """The rows' bytes."""
-        return Bytes.of(rows, signed=False)
+        return Levels.of(rows, signed=False)
 
     def meet(
-        self, inner: Bytes, tile: Any, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Levels, tile: Any, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """``where`` stays as it is."""
-        found = byte_product(inner.levels, tile.columns)
-        kernels.byte_maxima(found, inner.scale, cuts, entry, column, width, best)
+        byte_maxima(inner.fours, inner.scale, tile.stack, tile.begins, cuts, entry, column, width, best)
 
     def scaled(self, best: NDArray[Any], tile: Any, column: int, width: int) -> None:
         """Multiply by the columns' steps."""

@@ -24,7 +24,7 @@ from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.engines import Engine, Exact, OnDevice, Rounded, Screened
 from meetmid.scores.reduction import Outer, Task, reduce_sides
-from meetmid.scores.screening import bytes_are_exact, error_bounds, quickest
+from meetmid.scores.screening import error_bounds, quickest
 from meetmid.scores.side import BLOCK, NotFiniteError, Side, Templates
 from meetmid.templates.pool import allocate
 
@@ -244,10 +244,7 @@ def _plan(
         return _Plan(pairing, order, *means, threads or cores(), block, limit, OnDevice(device))
     if precision == "auto":
         precision = quickest(p, g, order)
-    engine: Engine = ENGINES[precision]()
-    if not isinstance(engine, Exact) and not bytes_are_exact():
-        raise ConfigError(f"precision={precision!r}: this processor's products of bytes saturate; use 'float32'")
-    return _Plan(pairing, order, *means, threads or cores(), block, limit, engine)
+    return _Plan(pairing, order, *means, threads or cores(), block, limit, ENGINES[precision]())
 
 
 def missing_scores(probes: int, entries: int, limit: int) -> Scores:

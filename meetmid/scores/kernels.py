@@ -133,11 +133,11 @@ def concat_pairs(
 
 
 @numba.njit(**_loose)
-def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows, error: Weights, norm: Weights) -> None:
-    """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; what that leaves of each
-    row has the norm ``error`` (n,), what it makes of it the norm ``norm`` (n,)."""
+def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows) -> None:
+    """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; the scale of a row that is
+    not finite is not finite."""
     bits, largest = rows.view(np.int32), np.empty(1, np.int32)
-    half, most, shift = np.float32(levels + 0.5), np.int32(levels), np.int32(zero - levels)
+    half, shift = np.float32(levels + 0.5), np.int32(zero - levels)
     for i in range(rows.shape[0]):
         row, to, its = rows[i], out[i], bits[i]
         top = np.int32(0)
@@ -146,12 +146,19 @@ def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: 
         largest[0] = top
         step = largest.view(np.float32)[0] / np.float32(levels)
         inverse = np.float32(1.0) / step if step > np.float32(1e-30) else np.float32(0.0)
-        scale[i] = step if step > np.float32(1e-30) else np.float32(0.0)
+        scale[i] = np.float32(0.0) if step <= np.float32(1e-30) else step
+        for k in range(rows.shape[1]):
+            to[k] = np.int32(np.int32(row[k] * inverse + half) + shift)
+
+
+@numba.njit(**_loose)
+def left_over(rows: Rows, levels: NDArray[np.int16], zero: int, scale: Rows, error: Weights, norm: Weights) -> None:
+    """What :func:`quantise` leaves of each row has the norm ``error`` (n,), what it makes of it the norm ``norm`` (n,)."""
+    for i in range(rows.shape[0]):
+        row, its = rows[i], levels[i]
         wide, left, made = np.float64(scale[i]), 0.0, 0.0
         for k in range(rows.shape[1]):
-            level = np.int32(row[k] * inverse + half)
-            to[k] = np.int32(level + shift)
-            value = wide * np.float64(np.int32(level - most))
+            value = wide * np.float64(np.int32(np.int32(its[k]) - np.int32(zero)))
             rest = np.float64(row[k]) - value
             left += rest * rest
             made += value * value
@@ -159,23 +166,23 @@ def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: 
 
 
 @numba.njit(**_finite)
-def byte_maxima(
-    products: NDArray[np.int32], scale: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows
-) -> None:
-    """``best[entry + g, column + i]`` = its maximum with products[j, i] times ``scale[j]`` over j in cuts[g] .. cuts[g + 1].
-    The products (n, w) are those of quantised rows. Four at a time: maxima are read and written a quarter as often."""
-    for g in range(len(cuts) - 1):
-        row = best[entry + g, column : column + width]
-        whole = cuts[g] + (cuts[g + 1] - cuts[g]) // 4 * 4
-        for j in range(cuts[g], whole, 4):
+def _largest_of_sections(products: NDArray[np.int32], scale: Rows, first: int, last: int, tops: Rows) -> None:
+    """``tops`` (sections, width): the largest of products[j, i] times ``scale[j]`` over the rows j of each section of first ..
+    last. Four rows at a time, so that the maxima are read and written a quarter as often."""
+    for section in range(-(-(last - first) // SECTION)):
+        begin, row = first + section * SECTION, tops[section]
+        end = min(begin + SECTION, last)
+        whole = begin + (end - begin) // 4 * 4
+        row[:] = -np.inf
+        for j in range(begin, whole, 4):
             a, b, c, d = products[j], products[j + 1], products[j + 2], products[j + 3]
             p, q, r, s = scale[j], scale[j + 1], scale[j + 2], scale[j + 3]
-            for i in range(width):
-                first, second = max(np.float32(a[i]) * p, np.float32(b[i]) * q), max(np.float32(c[i]) * r, np.float32(d[i]) * s)
-                row[i] = max(row[i], first, second)
-        for j in range(whole, cuts[g + 1]):
+            for i in range(len(row)):
+                one, two = max(np.float32(a[i]) * p, np.float32(b[i]) * q), max(np.float32(c[i]) * r, np.float32(d[i]) * s)
+                row[i] = max(row[i], one, two)
+        for j in range(whole, end):
             new, step = products[j], scale[j]
-            for i in range(width):
+            for i in range(len(row)):
                 row[i] = max(row[i], np.float32(new[i]) * step)
 
 
@@ -212,7 +219,6 @@ def screened_maxima(
     """
     taken, sections = 0, -(-products.shape[0] // SECTION)
     tops, errors = np.empty((sections, width), np.float32), np.empty(sections, np.float32)
-    bounds = np.empty(sections + 1, np.int64)
     steps, slack = np.maximum(tile_scale[:width], np.float32(1e-30)), np.empty(width, np.float64)
     least, reach, largest = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     section = np.empty(width, np.int32)
@@ -225,10 +231,7 @@ def screened_maxima(
             continue
         row, its = best[entry + g, column : column + width], where[entry + g, column : column + width]
         count = -(-(last - first) // SECTION)
-        for b in range(count + 1):
-            bounds[b] = min(first + b * SECTION, last)
-        tops[:count] = -np.inf
-        byte_maxima(products, scale, bounds[: count + 1], 0, 0, width, tops)
+        _largest_of_sections(products, scale, first, last, tops)
         for b in range(count):
             errors[b] = np.float32(np.max(error[first + b * SECTION : min(first + (b + 1) * SECTION, last)]))
         _largest_sections(tops, count, largest, section)

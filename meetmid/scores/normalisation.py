@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.scores.panels import multiplied, panels
+from meetmid.scores.panels import products, stacks
+from meetmid.scores.registers import WIDEST
 from meetmid.scores.side import Side
 
 ROWS = 256
@@ -26,13 +27,16 @@ def root_mean_squares(portraits: Side, moment: NDArray[np.float32]) -> NDArray[n
     portrait, one template each (:meth:`Side.added`); at least 1e-6, and 1 for a portrait without templates."""
     found = np.ones(len(portraits), np.float32)
     index, _ = portraits.present(0, len(portraits))
-    columns = panels(np.ascontiguousarray(moment, np.float32))
+    columns = list(stacks(np.ascontiguousarray(moment, np.float32)))
     for start in range(0, len(index), ROWS):
         these = portraits.rows(index[start : start + ROWS])
-        turned, column = np.empty((len(these), len(moment)), np.float32), 0
-        for panel in columns:
-            multiplied(these, panel.values, turned[:, column : column + len(panel)])
-            column += len(panel)
+        turned = np.concatenate([_multiplied(these, *stack) for stack in columns], axis=1)
         squares = (turned.astype(np.float64) * these).sum(axis=1)
         found[index[start : start + ROWS]] = np.sqrt(np.maximum(squares, SMALLEST**2))
     return found
+
+
+def _multiplied(rows: NDArray[np.float32], stack: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    found = np.empty((len(rows), len(stack) * WIDEST), np.float32)
+    products(rows, stack, np.zeros((len(stack), WIDEST), np.float32), found)
+    return found[:, :count]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.scores.engines import Engine, Exact
-from meetmid.scores.panels import TOGETHER
+from meetmid.scores.registers import TOGETHER
 from meetmid.scores.side import Block, Side
 
 Scores = NDArray[np.float32]

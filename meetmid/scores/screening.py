@@ -13,76 +13,95 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.runtime.sessions import import_onnxruntime
 from meetmid.scores import kernels
-from meetmid.scores.panels import multiplied, panels
-from meetmid.scores.products import byte_product
+from meetmid.scores.panels import products, stacks
+from meetmid.scores.registers import WIDEST
 from meetmid.scores.side import NotFiniteError, Side
 
 LOG = logging.getLogger("meetmid")
 
 LEVELS, ZERO = 127, 128
-WIDEST, UNIT = 256, 16
-"""Columns of the widest tile, and what its number of columns is a multiple of; bytes multiply exactly, so any would do."""
-
 ROUNDING = 2e-6
 """What rounding to float32 adds to a bound, at most."""
 
 
-@dataclass(frozen=True)
-class Bytes:
-    """Rows (n, D) as ``scale`` (n,) times ``levels``, whole numbers from -127 to 127 (stored plus 128 where uint8); ``error``
-    (n,) the norm of what that leaves of each row, ``norm`` (n,) that of what it makes of it."""
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Rows (n, D) as ``scale`` (n,) times ``levels`` (n, D to a multiple of four), whole numbers from -127 to 127 (stored plus
+    128 where uint8), zeros stored beyond D."""
 
     levels: NDArray[Any]
     scale: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float32], *, signed: bool) -> Levels:
+        """Quantise rows, each to a step of its own. Raises NotFiniteError."""
+        levels: NDArray[Any] = np.zeros((len(rows), -(-rows.shape[1] // 4) * 4), np.int8 if signed else np.uint8)
+        scale = np.empty(len(rows), np.float32)
+        kernels.quantise(rows, LEVELS, 0 if signed else ZERO, levels, scale)
+        if not np.isfinite(scale).all():
+            raise NotFiniteError
+        return Levels(levels, scale)
+
+    @property
+    def fours(self) -> NDArray[np.int32]:
+        """The levels, four in a number."""
+        return self.levels.view(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Bytes(Levels):
+    """Levels with a bound on what they cost: ``error`` (n,) the norm of what they leave of each row, ``norm`` (n,) that of what
+    they make of it."""
+
     error: NDArray[np.float64]
     norm: NDArray[np.float64]
 
     @classmethod
     def of(cls, rows: NDArray[np.float32], *, signed: bool) -> Bytes:
-        """Quantise rows, each to a step of its own. Raises NotFiniteError."""
-        levels: NDArray[Any] = np.empty(rows.shape, np.int8 if signed else np.uint8)
-        scale, error, norm = np.empty(len(rows), np.float32), np.empty(len(rows)), np.empty(len(rows))
-        kernels.quantise(rows, LEVELS, 0 if signed else ZERO, levels, scale, error, norm)
-        if not np.isfinite(error).all():
-            raise NotFiniteError
-        return cls(levels, scale, error, norm)
+        """As :meth:`Levels.of`. Raises NotFiniteError."""
+        its, error, norm = Levels.of(rows, signed=signed), np.empty(len(rows)), np.empty(len(rows))
+        kernels.left_over(rows, its.levels, 0 if signed else ZERO, its.scale, error, norm)
+        return cls(its.levels, its.scale, error, norm)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ByteTile:
-    """Columns of products: ``rows`` (w, D) and what they are quantised to, ``columns`` (D, padded w) of their levels."""
+    """Columns of products: ``rows`` (w, D), what they are quantised to, their levels as a ``stack`` of panels, and what the
+    products with each begin with, since a stored 128 means 0."""
 
     rows: NDArray[np.float32]
     bytes: Bytes
-    columns: NDArray[np.int8]
+    stack: NDArray[np.int32]
+    begins: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
 def byte_tiles(rows: NDArray[np.float32]) -> list[ByteTile]:
-    """(n, D) rows as tiles of nearly equal widths."""
-    found = []
-    for part in np.array_split(rows, max(1, -(-len(rows) // WIDEST))):
-        quantised = Bytes.of(part, signed=True)
-        columns = np.zeros((rows.shape[1], -(-len(part) // UNIT) * UNIT), np.int8)
-        columns[:, : len(part)] = quantised.levels.T
-        found.append(ByteTile(np.ascontiguousarray(part), quantised, columns))
+    """(n, D) rows as tiles."""
+    found, start = [], 0
+    quantised = Bytes.of(rows, signed=True)
+    for stack, count in stacks(quantised.fours):
+        here = slice(start, start + count)
+        its = Bytes(*(array[here] for array in vars(quantised).values()))
+        begins = np.zeros((len(stack), WIDEST), np.int32)
+        begins.reshape(-1)[:count] = -ZERO * its.levels.sum(axis=1, dtype=np.int32)
+        found.append(ByteTile(rows[here], its, stack, begins))
+        start += count
     return found
 
 
-@functools.cache
-def bytes_are_exact() -> bool:
-    """Whether this processor multiplies bytes without saturating: the largest ones of either sign come out right."""
-    rows = np.repeat(np.array([[0], [255], [1]], np.uint8), 64, axis=1)
-    columns = np.repeat(np.array([[-127], [127]], np.int8), 64, axis=1).T.copy()
-    wanted = (rows.astype(np.int64) - ZERO) @ columns.astype(np.int64)
-    return bool(np.array_equal(byte_product(rows, columns), wanted))
+def byte_products(rows: Levels, tile: ByteTile) -> NDArray[np.int32]:
+    """The products of levels (n, columns of whole panels)."""
+    found = np.empty((len(rows.scale), tile.begins.size), np.int32)
+    products(rows.fours, tile.stack, tile.begins, found)
+    return found
 
 
 def error_bounds(a: Side, b: Side, *, total: bool, block: int) -> NDArray[np.float32]:
@@ -127,7 +146,7 @@ def quickest(p: Side, g: Side, order: str) -> Literal["float32", "screened"]:
     a, b = (p, g) if order == "gallery_first" else (g, p)
     rows, others = a.weights.size, b.weights.size
     few = rows < 2000 or others < 256 * len(b)
-    if few or 2.0 * rows * others * a.length < WORTHWHILE or not bytes_are_exact():
+    if few or 2.0 * rows * others * a.length < WORTHWHILE:
         return "float32"
     return "screened" if bytes_gain() >= 2.2 else "float32"
 
@@ -136,7 +155,7 @@ def quickest(p: Side, g: Side, order: str) -> Literal["float32", "screened"]:
 def bytes_gain() -> float:
     """How many times as fast one thread multiplies bytes as float32, on this machine; kept in a file beside the models."""
     file = Path.home() / ".cache" / "meetmid" / "products.json"
-    key = f"{platform.node()} {platform.processor() or platform.machine()} {import_onnxruntime().__version__} panels"
+    key = f"{platform.node()} {platform.processor() or platform.machine()} numba {numba.__version__}"
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -144,11 +163,11 @@ def bytes_gain() -> float:
     if isinstance(known.get(key), float):
         return float(known[key])
     rng = np.random.default_rng(0)
-    rows, others = (rng.normal(size=(count, 512)).astype(np.float32) for count in (1024, 4 * 48))
-    found, out = panels(others), np.empty(rows.shape[:1] + others.shape[:1], np.float32)
-    levels, columns = Bytes.of(rows, signed=False).levels, byte_tiles(others)[0].columns
+    rows, others = (rng.normal(size=(count, 512)).astype(np.float32) for count in (1024, 4 * WIDEST))
+    ((stack, _),), none = stacks(others), np.zeros((4, WIDEST), np.float32)
+    levels, (tile,), out = Levels.of(rows, signed=False), byte_tiles(others), np.empty((len(rows), none.size), np.float32)
     seconds = [min(_timed(call) for _ in range(8)) for call in (
-        lambda: [multiplied(rows, panel.values, out[:, : len(panel)]) for panel in found], lambda: byte_product(levels, columns)
+        lambda: products(rows, stack, none, out), lambda: byte_products(levels, tile)
     )]
     known[key] = seconds[0] / seconds[1]
     try:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import meetmid
 from meetmid.errors import ConfigError, DeviceError, InputError
 from meetmid.runtime.sessions import Device, _providers, nvidia_gpu_present
-from meetmid.scores.products import attribute, model, node, value
+from meetmid.scores.encoding import attribute, model, node, value
 
 RULES = [("S_add", "S_max"), ("S_max", "S_max"), ("T_add", "S_max"), ("S_add", "S_add"), ("S_max", "T_add")]
 
