@@ -134,8 +134,8 @@ def concat_pairs(
 
 @numba.njit(**_loose)
 def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows) -> None:
-    """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; the scale of a row that is
-    not finite is not finite."""
+    """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; a row that is not finite
+    has a scale that is not."""
     bits, largest = rows.view(np.int32), np.empty(1, np.int32)
     half, shift = np.float32(levels + 0.5), np.int32(zero - levels)
     for i in range(rows.shape[0]):

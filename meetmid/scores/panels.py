@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meetmid.scores.registers import (
     LANES,
     TOGETHER,
+    VECTORS,
     WIDEST,
     block_by_1,
     block_by_2,
@@ -20,6 +21,9 @@ from meetmid.scores.registers import (
     one_by_1,
     one_by_2,
     one_by_3,
+    tops_by_1,
+    tops_by_2,
+    tops_by_3,
 )
 
 Rows = NDArray[np.float32]
@@ -97,43 +101,28 @@ def products(rows: NDArray[Any], stack: NDArray[Any], begins: NDArray[Any], out:
                 first += _block(rows, first, its, begin, WIDEST, here[first:])
 
 
-@numba.njit(**_finite)
-def _raise(found: Rows, first: int, last: int, row: Rows) -> None:
-    if last - first == TOGETHER:  # most of them: each maximum is read and written once
-        for i in range(len(row)):
-            top = found[0, i]
-            for j in range(1, TOGETHER):
-                top = max(top, found[j, i])
-            row[i] = max(row[i], top)
-        return
-    for j in range(first, last):
-        new = found[j]
-        for i in range(len(row)):
-            row[i] = max(row[i], new[i])
+@numba.njit(**_strict)
+def _tops(rows: Rows, first: int, panel: Rows, begin: Rows, columns: int, scale: Rows, tops: Rows) -> None:
+    """The largest products of TOGETHER rows with each of the first columns of a panel (:func:`registers._tops`)."""
+    if columns > 2 * LANES:
+        tops_by_3(rows, first, panel, begin, scale, tops)
+    elif columns > LANES:
+        tops_by_2(rows, first, panel, begin, scale, tops)
+    else:
+        tops_by_1(rows, first, panel, begin, scale, tops)
 
 
 @numba.njit(**_finite)
-def _raise_and_place(found: Rows, first: int, last: int, row: Rows, offset: int, places: Wholes) -> None:
-    for j in range(first, last):
-        new = found[j]
-        for i in range(len(row)):
-            if new[i] > row[i]:
-                row[i], places[i] = new[i], offset + j
+def _raise(found: Rows, row: Rows) -> None:
+    for i in range(len(row)):
+        row[i] = max(row[i], found[i])
 
 
 @numba.njit(**_finite)
-def _raise_scaled(found: Wholes, first: int, last: int, scale: Rows, row: Rows) -> None:
-    if last - first == TOGETHER:
-        for i in range(len(row)):
-            top = np.float32(found[0, i]) * scale[0]
-            for j in range(1, TOGETHER):
-                top = max(top, np.float32(found[j, i]) * scale[j])
-            row[i] = max(row[i], top)
-        return
-    for j in range(first, last):
-        new, step = found[j], scale[j]
-        for i in range(len(row)):
-            row[i] = max(row[i], np.float32(new[i]) * step)
+def _raise_and_place(found: Rows, row: Rows, place: int, places: Wholes) -> None:
+    for i in range(len(row)):
+        if found[i] > row[i]:
+            row[i], places[i] = found[i], place
 
 
 @numba.njit(**_strict)
@@ -143,7 +132,8 @@ def maxima(
     """``best[entry + g, column + i]`` = its maximum with the products of the rows (n, D) j in cuts[g] .. cuts[g + 1] with the
     columns i of the stack, up to ``width``; and ``where``, if it has any size, = ``offset`` + j of the first that reaches it.
     False where a row is not finite."""
-    found, finite, g = np.empty((TOGETHER, WIDEST), np.float32), True, 0
+    found, tops = np.empty((TOGETHER, WIDEST), np.float32), np.empty((VECTORS + 1) * LANES, np.float32)
+    finite, g = True, 0
     for start in range(0, rows.shape[0], STRIP):
         while cuts[g + 1] <= start:
             g += 1
@@ -152,21 +142,27 @@ def maxima(
             right = left + min(WIDEST, width - panel * WIDEST)
             row = best[entry + at, left:right]
             while first < min(start + STRIP, rows.shape[0]):
+                if cuts[at + 1] <= first:
+                    while cuts[at + 1] <= first:
+                        at += 1
+                    row = best[entry + at, left:right]
+                if first + TOGETHER <= cuts[at + 1] and not where.size:
+                    _tops(rows, first, its, _ZEROS, right - left, _ZEROS, tops)
+                    finite &= tops[WIDEST] == 0
+                    _raise(tops, row)
+                    first += TOGETHER
+                    continue
                 count = _block(rows, first, its, _ZEROS, right - left, found)
-                for j in range(count):  # what is not finite in a row is in all its products
-                    finite &= abs(found[j, 0]) <= FINITE
-                done = first
-                while done < first + count:
-                    if cuts[at + 1] <= done:
-                        while cuts[at + 1] <= done:
+                for j in range(count):
+                    finite &= abs(found[j, 0]) <= FINITE  # what is not finite in a row is in all its products
+                    if cuts[at + 1] <= first + j:
+                        while cuts[at + 1] <= first + j:
                             at += 1
                         row = best[entry + at, left:right]
-                    stop = min(first + count, cuts[at + 1])
                     if where.size:
-                        _raise_and_place(found, done - first, stop - first, row, offset + first, where[entry + at, left:right])
+                        _raise_and_place(found[j], row, offset + first + j, where[entry + at, left:right])
                     else:
-                        _raise(found, done - first, stop - first, row)
-                    done = stop
+                        _raise(found[j], row)
                 first += count
     return finite
 
@@ -176,7 +172,8 @@ def byte_maxima(
     rows: Wholes, scale: Rows, stack: Wholes, begins: Wholes, cuts: Positions, entry: int, column: int, width: int, best: Rows
 ) -> None:
     """As :func:`maxima`, of bytes four at a time, every row's products times its ``scale`` (n,)."""
-    found, steps, g = np.empty((TOGETHER, WIDEST), np.int32), np.empty(TOGETHER, np.float32), 0
+    found, tops = np.empty((TOGETHER, WIDEST), np.int32), np.empty((VECTORS + 1) * LANES, np.float32)
+    g = 0
     for start in range(0, rows.shape[0], STRIP):
         while cuts[g + 1] <= start:
             g += 1
@@ -185,16 +182,21 @@ def byte_maxima(
             right = left + min(WIDEST, width - panel * WIDEST)
             row = best[entry + at, left:right]
             while first < min(start + STRIP, rows.shape[0]):
+                if cuts[at + 1] <= first:
+                    while cuts[at + 1] <= first:
+                        at += 1
+                    row = best[entry + at, left:right]
+                if first + TOGETHER <= cuts[at + 1]:
+                    _tops(rows, first, its, begin, right - left, scale, tops)
+                    _raise(tops, row)
+                    first += TOGETHER
+                    continue
                 count = _block(rows, first, its, begin, right - left, found)
                 for j in range(count):
-                    steps[j] = scale[first + j]
-                done = first
-                while done < first + count:
-                    if cuts[at + 1] <= done:
-                        while cuts[at + 1] <= done:
+                    if cuts[at + 1] <= first + j:
+                        while cuts[at + 1] <= first + j:
                             at += 1
                         row = best[entry + at, left:right]
-                    stop = min(first + count, cuts[at + 1])
-                    _raise_scaled(found, done - first, stop - first, steps, row)
-                    done = stop
+                    for i in range(right - left):
+                        row[i] = max(row[i], np.float32(found[j, i]) * scale[first + j])
                 first += count

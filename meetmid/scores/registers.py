@@ -57,57 +57,76 @@ def _add_bytes(builder: Any, total: Any, row: Any, column: Any) -> Any:
     return total
 
 
+def _vector(floats: bool) -> Any:
+    return ir.VectorType(ir.FloatType() if floats else _WHOLE, LANES)
+
+
+def _splat(builder: Any, one: Any) -> Any:
+    """A vector of the same number everywhere."""
+    vector = ir.VectorType(one.type, LANES)
+    nothing, every = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_WHOLE, LANES), [0] * LANES)
+    return builder.shuffle_vector(builder.insert_element(nothing, one, ir.Constant(_WHOLE, 0)), nothing, every)
+
+
+def _at(builder: Any, base: Any, offset: Any, kind: Any) -> Any:
+    return builder.bitcast(builder.gep(base, [offset]), kind.as_pointer())
+
+
+def _sums(builder: Any, rows: Any, first: Any, panel: Any, begin: Any, together: int, vectors: int, floats: bool) -> Any:
+    """The products of ``together`` rows (n, D) from the ``first`` on with so many ``vectors`` of a panel (D, WIDEST), added to
+    ``begin`` (WIDEST,): a list for every row."""
+    add, vector = _add_float if floats else _add_bytes, _vector(floats)
+    length = cgutils.unpack_tuple(builder, rows.shape)[1]
+
+    def step(count: int) -> ir.Constant:
+        return ir.Constant(length.type, count)
+
+    start = builder.gep(rows.data, [builder.mul(first, length)])
+    starts = [builder.gep(start, [builder.mul(length, step(row))]) for row in range(together)]
+    ahead = builder.gep(start, [builder.mul(length, step(together))])
+    fetch = builder.module.declare_intrinsic("llvm.prefetch", [_BYTE], _FETCH)
+    origins = [builder.load(_at(builder, begin.data, step(v * LANES), vector), align=4) for v in range(vectors)]
+    before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(length.type)
+    k.add_incoming(step(0), before)
+    sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(together)]
+    next_line = builder.bitcast(builder.gep(ahead, [builder.mul(k, step(together))]), _BYTE)
+    builder.call(fetch, [next_line, *(ir.Constant(_WHOLE, n) for n in (0, 3, 1))])
+    line = builder.mul(k, step(WIDEST))
+    places = [_at(builder, panel.data, builder.add(line, step(v * LANES)), vector) for v in range(vectors)]
+    columns = [builder.load(place, align=4) for place in places]
+    grown = []
+    for row in range(together):
+        same = _splat(builder, builder.load(builder.gep(starts[row], [k])))
+        grown.append([add(builder, sums[row][v], same, columns[v]) for v in range(vectors)])
+    following = builder.add(k, step(1))
+    k.add_incoming(following, loop)
+    for row in range(together):
+        for v in range(vectors):
+            sums[row][v].add_incoming(origins[v], before)
+            sums[row][v].add_incoming(grown[row][v], loop)
+    builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
+    builder.position_at_end(after)
+    return grown
+
+
 def _products(together: int, vectors: int) -> Any:
     """A function of rows (n, D), float32 or int32 of four bytes each, the first of ``together`` of them, a panel (D, WIDEST) of
     which so many ``vectors`` count, what their sums begin with (WIDEST,), and ``out`` (rows, columns), to which it writes the
     sums."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        floats = signature.args[0].dtype == types.float32
-        add, vector = _add_float if floats else _add_bytes, ir.VectorType(ir.FloatType() if floats else _WHOLE, LANES)
-        nothing, every = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_WHOLE, LANES), [0] * LANES)
         rows, panel, begin, out = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3, 4))
-        length = cgutils.unpack_tuple(builder, rows.shape)[1]
-        stride = builder.udiv(cgutils.unpack_tuple(builder, out.strides)[0], ir.Constant(length.type, 4))
-
-        def step(count: int) -> ir.Constant:
-            return ir.Constant(length.type, count)
-
-        def at(base: Any, offset: Any) -> Any:
-            return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
-
-        first = builder.gep(rows.data, [builder.mul(args[1], length)])
-        starts = [builder.gep(first, [builder.mul(length, step(row))]) for row in range(together)]
-        ahead = builder.gep(first, [builder.mul(length, step(together))])
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [_BYTE], _FETCH)
-        origins = [builder.load(at(begin.data, step(v * LANES)), align=4) for v in range(vectors)]
-        before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        k = builder.phi(length.type)
-        k.add_incoming(step(0), before)
-        sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(together)]
-        next_line = builder.bitcast(builder.gep(ahead, [builder.mul(k, step(together))]), _BYTE)
-        builder.call(fetch, [next_line, *(ir.Constant(_WHOLE, n) for n in (0, 3, 1))])
-        line = builder.mul(k, step(WIDEST))
-        columns = [builder.load(at(panel.data, builder.add(line, step(v * LANES))), align=4) for v in range(vectors)]
-        grown = []
-        for row in range(together):
-            one = builder.insert_element(nothing, builder.load(builder.gep(starts[row], [k])), ir.Constant(_WHOLE, 0))
-            same = builder.shuffle_vector(one, nothing, every)
-            grown.append([add(builder, sums[row][v], same, columns[v]) for v in range(vectors)])
-        following = builder.add(k, step(1))
-        k.add_incoming(following, loop)
-        for row in range(together):
-            for v in range(vectors):
-                sums[row][v].add_incoming(origins[v], before)
-                sums[row][v].add_incoming(grown[row][v], loop)
-        builder.cbranch(builder.icmp_signed("<", following, length), loop, after)
-        builder.position_at_end(after)
-        for row in range(together):
-            place = builder.mul(stride, step(row))
-            for v in range(vectors):
-                builder.store(grown[row][v], at(out.data, builder.add(place, step(v * LANES))), align=4)
+        floats = signature.args[0].dtype == types.float32
+        sums = _sums(builder, rows, args[1], panel, begin, together, vectors, floats)
+        stride = builder.udiv(cgutils.unpack_tuple(builder, out.strides)[0], ir.Constant(args[1].type, 4))
+        for row, its in enumerate(sums):
+            place = builder.mul(stride, ir.Constant(stride.type, row))
+            for v, values in enumerate(its):
+                where = _at(builder, out.data, builder.add(place, ir.Constant(stride.type, v * LANES)), _vector(floats))
+                builder.store(values, where, align=4)
         return context.get_dummy_value()
 
     def products(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, out: Any) -> Any:
@@ -116,5 +135,42 @@ def _products(together: int, vectors: int) -> Any:
     return intrinsic(products)
 
 
+def _tops(vectors: int) -> Any:
+    """As :func:`_products`, of TOGETHER rows, but for their largest products alone: of floats as they are, of bytes times
+    ``scale`` (n,). Written to ``tops`` (VECTORS + 1, LANES), the last line of which is not a number where one of the floats'
+    is not finite."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows, panel, begin, scale, tops = (
+            context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3, 4, 5)
+        )
+        floats, index, number = signature.args[0].dtype == types.float32, args[1].type, _vector(True)
+        sums = _sums(builder, rows, args[1], panel, begin, TOGETHER, vectors, floats)
+        none = last = ir.Constant(number, [0.0] * LANES)
+        if floats:
+            for its in sums:
+                last = _add_float(builder, last, its[0], none)
+        else:
+            for row, its in enumerate(sums):
+                place = builder.add(args[1], ir.Constant(index, row))
+                steps = _splat(builder, builder.load(builder.gep(scale.data, [place])))
+                its[:] = [builder.fmul(builder.sitofp(values, number), steps) for values in its]
+        lines = []
+        for v in range(vectors):
+            top = sums[0][v]
+            for its in sums[1:]:
+                top = builder.select(builder.fcmp_ordered(">", its[v], top), its[v], top)
+            lines.append((v, top))
+        for line, values in [*lines, (VECTORS, last)]:
+            builder.store(values, _at(builder, tops.data, ir.Constant(index, line * LANES), number), align=4)
+        return context.get_dummy_value()
+
+    def maxima(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, scale: Any, tops: Any) -> Any:
+        return types.void(rows, types.intp, panel, begin, scale, tops), generate
+
+    return intrinsic(maxima)
+
+
 one_by_1, one_by_2, one_by_3 = (_products(1, vectors) for vectors in range(1, VECTORS + 1))
 block_by_1, block_by_2, block_by_3 = (_products(TOGETHER, vectors) for vectors in range(1, VECTORS + 1))
+tops_by_1, tops_by_2, tops_by_3 = (_tops(vectors) for vectors in range(1, VECTORS + 1))
