@@ -5,6 +5,8 @@ Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008
 from memory. The loop is written in LLVM's terms, since no loop that numba compiles says which values stay in registers. A
 product of floats is one chain of fused multiplications and additions along the template, one of bytes a whole number: its bits
 depend on nothing but the two vectors.
+
+numba keeps what it compiled of :mod:`meetmid.scores.panels` until that file changes; whoever changes this one touches that.
 """
 
 from __future__ import annotations
@@ -112,6 +114,13 @@ def _sums(builder: Any, rows: Any, first: Any, panel: Any, begin: Any, together:
     return grown
 
 
+def _signature(generate: Any, rows: Any, panel: Any, begin: Any, *others: Any) -> Any:
+    """What numba is told of a function; None, which it refuses, for rows or columns that do not lie side by side."""
+    if any(array.layout != "C" for array in (rows, panel, begin)):
+        return None
+    return types.void(rows, types.intp, panel, begin, *others), generate
+
+
 def _products(together: int, vectors: int) -> Any:
     """A function of rows (n, D), float32 or int32 of four bytes each, the first of ``together`` of them, a panel (D, WIDEST) of
     which so many ``vectors`` count, what their sums begin with (WIDEST,), and ``out`` (rows, columns), to which it writes the
@@ -130,7 +139,7 @@ def _products(together: int, vectors: int) -> Any:
         return context.get_dummy_value()
 
     def products(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, out: Any) -> Any:
-        return types.void(rows, types.intp, panel, begin, out), generate
+        return _signature(generate, rows, panel, begin, out)
 
     return intrinsic(products)
 
@@ -166,7 +175,7 @@ def _tops(vectors: int) -> Any:
         return context.get_dummy_value()
 
     def maxima(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, scale: Any, tops: Any) -> Any:
-        return types.void(rows, types.intp, panel, begin, scale, tops), generate
+        return _signature(generate, rows, panel, begin, scale, tops)
 
     return intrinsic(maxima)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.errors import TypingError
 
 from meetmid.scores.panels import MOST, byte_maxima, maxima, stacks
 from meetmid.scores.panels import products as multiplied
@@ -176,3 +177,10 @@ def test_vectors_of_other_processors_give_the_same_bits(features: str, shape: st
     assert told.returncode == 0, told.stderr
     here = products(*drawn(0, 21, 100, 130)), products(*(side.view(np.int32) for side in bytes_drawn(0, 21, 100, 130)))
     assert told.stdout.split() == [found.tobytes().hex() for found in here]
+
+
+def test_rows_with_gaps_between_their_numbers_are_refused() -> None:
+    rows, columns = drawn(0, 9, 5, 16)
+    ((stack, _),) = stacks(columns[:, ::2].copy())
+    with pytest.raises(TypingError, match="products"):
+        multiplied(rows[:, ::2], stack, np.zeros((1, WIDEST), np.float32), np.empty((9, WIDEST), np.float32))
