@@ -1,7 +1,7 @@
 """Products and maxima by onnxruntime on a device by name, with what is compared resident there.
 
 The graph is one Gemm, whose products of (entries x rows) with a tile's columns become maxima and their places over each entry's
-rows; only these come back. On the CPU it gives the same maxima as :mod:`meetmid.scores.panels` to rounding.
+rows; only these come back. On the CPU it gives the same maxima as :mod:`meetmid.scores.registers` to rounding.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from meetmid.runtime.sessions import Device, import_onnxruntime, make_session
 from meetmid.scores.encoding import FLOAT, INT64, attribute, model, node, value
 
-WIDEST = 64
-"""Columns that the rows of a block meet at a time, at most."""
-
+COLUMNS = 64
+"""Columns of a tile, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +40,8 @@ class Placed:
 
 
 def tiles(rows: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """(n, D) rows, :data:`WIDEST` at a time."""
-    return [rows[start : start + WIDEST] for start in range(0, len(rows), WIDEST)]
+    """(n, D) rows, :data:`COLUMNS` at a time."""
+    return [rows[start : start + COLUMNS] for start in range(0, len(rows), COLUMNS)]
 
 
 def device_maxima(

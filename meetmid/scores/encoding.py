@@ -8,7 +8,7 @@ FLOAT, INT64 = 1, 7
 
 def model(nodes: list[bytes], inputs: list[bytes], outputs: list[bytes]) -> bytes:
     """A model of opset 13 in the encoding of onnx.proto."""
-    whole = b"".join(_part(1, each) for each in nodes) + _text(2, "product")
+    whole = b"".join(_part(1, each) for each in nodes) + _text(2, "meetmid")
     whole += b"".join(_part(11, each) for each in inputs) + b"".join(_part(12, each) for each in outputs)
     return _number(1, 8) + _part(7, whole) + _part(8, _text(1, "") + _number(2, 13))
 

@@ -18,25 +18,15 @@ from numpy.typing import NDArray
 
 from meetmid.scores import kernels
 from meetmid.scores.device import Placed, device_maxima, tiles
-from meetmid.scores.panels import byte_maxima, maxima, stacks
-from meetmid.scores.screening import Bytes, Levels, byte_products, byte_tiles
+from meetmid.scores.panels import Stack, multiplied, stacks
+from meetmid.scores.registers import maxima
+from meetmid.scores.screening import Bytes, ByteTile, Levels, byte_tiles
 from meetmid.scores.side import NotFiniteError
 
 Rows = NDArray[np.float32]
 Places = NDArray[np.int32]
 Positions = NDArray[np.int64]
-_NOWHERE = np.zeros((0, 0), np.int32)
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """``values`` (panels, D, WIDEST) of so many columns (:func:`meetmid.scores.panels.stacks`)."""
-
-    values: Rows
-    count: int
-
-    def __len__(self) -> int:
-        return self.count
+_NOWHERE, _NO_SCALE = np.zeros((0, 0), np.int32), np.zeros(0, np.float32)
 
 
 class Exact:
@@ -46,7 +36,7 @@ class Exact:
 
     def tiles(self, rows: Rows) -> list[Stack]:
         """As :func:`meetmid.scores.panels.stacks`."""
-        return [Stack(*stack) for stack in stacks(rows)]
+        return list(stacks(rows))
 
     def inner(self, rows: Rows, cuts: Positions) -> Rows:
         """The rows."""
@@ -58,7 +48,7 @@ class Exact:
     ) -> None:
         """Raises NotFiniteError."""
         places = _NOWHERE if where is None else where
-        if not maxima(inner, tile.values, cuts, entry, column, width, best, offset, places):
+        if not maxima(inner, _NO_SCALE, tile.values, tile.begins, cuts, entry, column, width, best, offset, places):
             raise NotFiniteError
 
     def scaled(self, best: NDArray[Any], tile: Stack, column: int, width: int) -> None:
@@ -70,7 +60,7 @@ class Screened:
 
     dtype, places = np.float64, True
 
-    def tiles(self, rows: Rows) -> list[Any]:
+    def tiles(self, rows: Rows) -> list[ByteTile]:
         """As :func:`meetmid.scores.screening.byte_tiles`."""
         return byte_tiles(rows)
 
@@ -79,18 +69,18 @@ class Screened:
         return rows, Bytes.of(rows, signed=False)
 
     def meet(
-        self, inner: tuple[Rows, Bytes], tile: Any, cuts: NDArray[np.int64], entry: int, column: int, width: int,
+        self, inner: tuple[Rows, Bytes], tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, width: int,
         best: NDArray[Any], offset: int, where: Places | None,
     ) -> None:
         """Ties go to the first row whatever the order of calls."""
         rows, its = inner
-        found, longest = byte_products(its, tile), float((its.norm + its.error).max())
+        found, longest = multiplied(its.fours, tile.stack), float((its.norm + its.error).max())
         kernels.screened_maxima(
-            found, rows, its.scale, its.error, longest, tile.rows, tile.bytes.scale, tile.bytes.error, tile.bytes.norm, cuts,
+            found, rows, its.scale, its.error, longest, tile.rows, tile.scale, tile.error, tile.norm, cuts,
             entry, column, width, best, offset, where,
         )
 
-    def scaled(self, best: NDArray[Any], tile: Any, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int, width: int) -> None:
         """Nothing."""
 
 
@@ -99,7 +89,7 @@ class Rounded:
 
     dtype, places = np.float32, False
 
-    def tiles(self, rows: Rows) -> list[Any]:
+    def tiles(self, rows: Rows) -> list[ByteTile]:
         """As :func:`meetmid.scores.screening.byte_tiles`."""
         return byte_tiles(rows)
 
@@ -108,15 +98,16 @@ class Rounded:
         return Levels.of(rows, signed=False)
 
     def meet(
-        self, inner: Levels, tile: Any, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Levels, tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """``where`` stays as it is."""
-        byte_maxima(inner.fours, inner.scale, tile.stack, tile.begins, cuts, entry, column, width, best)
+        its = inner.fours, inner.scale, tile.stack.values, tile.stack.begins
+        maxima(*its, cuts, entry, column, width, best, offset, _NOWHERE)
 
-    def scaled(self, best: NDArray[Any], tile: Any, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int, width: int) -> None:
         """Multiply by the columns' steps."""
-        best[:, column : column + width] *= np.maximum(tile.bytes.scale[:width], np.float32(1e-30))  # -inf stays where it is
+        best[:, column : column + width] *= np.maximum(tile.scale[:width], np.float32(1e-30))  # -inf stays where it is
 
 
 @dataclass(frozen=True)

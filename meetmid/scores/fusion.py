@@ -24,7 +24,7 @@ from meetmid.scores import kernels
 from meetmid.scores.best import best_hypothesis
 from meetmid.scores.engines import Engine, Exact, OnDevice, Rounded, Screened
 from meetmid.scores.reduction import Outer, Task, reduce_sides
-from meetmid.scores.screening import error_bounds, quickest
+from meetmid.scores.screening import LONGEST, error_bounds, quickest
 from meetmid.scores.side import BLOCK, NotFiniteError, Side, Templates
 from meetmid.templates.pool import allocate
 
@@ -244,6 +244,8 @@ def _plan(
         return _Plan(pairing, order, *means, threads or cores(), block, limit, OnDevice(device))
     if precision == "auto":
         precision = quickest(p, g, order)
+    if precision != "float32" and p.length > LONGEST:
+        raise ConfigError(f"precision={precision!r} expects templates of at most {LONGEST} components, got {p.length}")
     return _Plan(pairing, order, *means, threads or cores(), block, limit, ENGINES[precision]())
 
 

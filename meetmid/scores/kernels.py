@@ -1,10 +1,12 @@
-"""The compiled inner loops of fusion, beside the products of :mod:`meetmid.scores.panels`.
+"""The compiled inner loops of fusion, beside the products of :mod:`meetmid.scores.registers`.
 
 All kernels release the GIL; threads are the caller's business. Sums run in float64 in an order that depends on nothing but what
 is summed, so block sizes, threads and neighbours cannot change a bit.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numba
 import numpy as np
@@ -133,7 +135,7 @@ def concat_pairs(
 
 
 @numba.njit(**_loose)
-def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: Rows) -> None:
+def quantise(rows: Rows, levels: int, zero: int, out: NDArray[Any], scale: Rows) -> None:
     """Rows (n, D) as ``scale`` (n,) times the whole numbers ``out`` - ``zero`` of at most ``levels``; a row that is not finite
     has a scale that is not."""
     bits, largest = rows.view(np.int32), np.empty(1, np.int32)
@@ -152,7 +154,7 @@ def quantise(rows: Rows, levels: int, zero: int, out: NDArray[np.int16], scale: 
 
 
 @numba.njit(**_loose)
-def left_over(rows: Rows, levels: NDArray[np.int16], zero: int, scale: Rows, error: Weights, norm: Weights) -> None:
+def left_over(rows: Rows, levels: NDArray[Any], zero: int, scale: Rows, error: Weights, norm: Weights) -> None:
     """What :func:`quantise` leaves of each row has the norm ``error`` (n,), what it makes of it the norm ``norm`` (n,)."""
     for i in range(rows.shape[0]):
         row, its = rows[i], levels[i]
@@ -210,7 +212,7 @@ def screened_maxima(
     tile_error: Weights, tile_norm: Weights, cuts: Positions, entry: int, column: int, width: int, best: Weights, offset: int,
     where: NDArray[np.int32],
 ) -> int:
-    """As :func:`meetmid.scores.panels.maxima`, in float64, of the exact inner products, of which only those that may be the
+    """As :func:`meetmid.scores.registers.maxima`, in float64, of the exact inner products, of which only those that may be the
     largest are taken.
 
     With p = p' + dp and g = g' + dg the quantised rows and what is left of them, p . g = p' . g' + p' . dg + dp . g, so that by

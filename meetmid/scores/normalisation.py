@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.scores.panels import products, stacks
-from meetmid.scores.registers import WIDEST
+from meetmid.scores.panels import multiplied, stacks
 from meetmid.scores.side import Side
 
 ROWS = 256
@@ -30,13 +29,7 @@ def root_mean_squares(portraits: Side, moment: NDArray[np.float32]) -> NDArray[n
     columns = list(stacks(np.ascontiguousarray(moment, np.float32)))
     for start in range(0, len(index), ROWS):
         these = portraits.rows(index[start : start + ROWS])
-        turned = np.concatenate([_multiplied(these, *stack) for stack in columns], axis=1)
+        turned = np.concatenate([multiplied(these, stack)[:, : len(stack)] for stack in columns], axis=1)
         squares = (turned.astype(np.float64) * these).sum(axis=1)
         found[index[start : start + ROWS]] = np.sqrt(np.maximum(squares, SMALLEST**2))
     return found
-
-
-def _multiplied(rows: NDArray[np.float32], stack: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-    found = np.empty((len(rows), len(stack) * WIDEST), np.float32)
-    products(rows, stack, np.zeros((len(stack), WIDEST), np.float32), found)
-    return found[:, :count]

@@ -194,7 +194,7 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
 
 
 def _whole_blocks(rows: int, most: int) -> int:
-    """Rows of each of the fewest products of about ``most`` rows that so many take: none of them ends within a block."""
+    """Rows of each of the fewest products of about ``most`` rows that so many take: none but the last ends within a block."""
     even = -(-rows // -(-rows // most))
     return -(-even // TOGETHER) * TOGETHER
 

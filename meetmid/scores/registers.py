@@ -1,73 +1,104 @@
-"""Inner products of a block of rows with a panel of columns, summed in the processor's registers.
+"""Products of rows with a stack of panels of columns, summed in the processor's registers, and their maxima.
 
-The rows of a block meet up to three vectors of columns, so that every load feeds several multiplications (K. Goto and R. van de
+A block of rows meets up to three vectors of columns, so that every load feeds several multiplications (K. Goto and R. van de
 Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008, article 12), while the next rows are fetched
-from memory. The loop is written in LLVM's terms, since no loop that numba compiles says which values stay in registers. A
-product of floats is one chain of fused multiplications and additions along the template, one of bytes a whole number: its bits
-depend on nothing but the two vectors.
+from memory; the maxima of a block are taken before its products leave the registers. The loop is written in LLVM's terms, since
+no loop that numba compiles says which values stay there. A product of floats is one chain of multiplications and additions
+along the template, fused where the processor can, one of bytes a whole number: its bits depend on nothing but the two vectors.
 
-numba keeps what it compiled of :mod:`meetmid.scores.panels` until that file changes; whoever changes this one touches that.
+What numba compiles of a file it keeps until that file changes: whatever depends on the shapes below is here.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding
+import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-_HAS = llvmlite.binding.get_host_cpu_features()
-LANES = 16 if _HAS.get("avx512f") else 8 if _HAS.get("avx") else 4
-"""Numbers of four bytes in a vector of this processor."""
+Rows = NDArray[Any]
+Positions = NDArray[np.int64]
+Places = NDArray[np.int32]
 
-REGISTERS = 16 if _HAS.get("sse2") and LANES < 16 else 32
+_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+_HAS = {name[1:] for name in _FEATURES.split(",") if name.startswith("+")}
+LANES = 16 if "avx512f" in _HAS else 8 if "avx" in _HAS else 4
+"""Numbers of four bytes in a vector of the processor that numba compiles for."""
+
+REGISTERS = 16 if _TRIPLE.startswith("x86") and LANES < 16 else 32
 TOGETHER = REGISTERS // 4
-"""Vectors that the processor holds, and rows of one block: with three vectors of columns, three quarters of those are sums."""
+"""Vectors that it holds, and rows of one block: with three vectors of columns, three quarters of those are sums."""
 
 VECTORS = 3
 WIDEST = VECTORS * LANES
 """Vectors and columns of a panel."""
 
-MULTIPLIES_BYTES = bool(_HAS.get("avx512vnni") if LANES == 16 else _HAS.get("avxvnni"))
+STRIP = 64
+"""Rows that meet all panels before the next rows do: they stay in the second cache."""
+
+FOURS = "avx512vnni" in _HAS if LANES == 16 else "avxvnni" in _HAS
 """Whether one instruction adds four products of bytes to a whole number."""
 
-_WHOLE, _BYTE = ir.IntType(32), ir.IntType(8).as_pointer()
+PAIRS = {16: ("avx512bw", "avx512.pmaddw.d.512"), 8: ("avx2", "avx2.pmadd.wd"), 4: ("sse2", "sse2.pmadd.wd")}[LANES]
+"""What the processor must have for an instruction, and which, that adds two products of 16 bits each."""
+
+FINITE = np.finfo(np.float32).max
+_WHOLE, _FLOAT, _BYTE = ir.IntType(32), ir.FloatType(), ir.IntType(8).as_pointer()
+_FLOATS, _WHOLES = ir.VectorType(_FLOAT, LANES), ir.VectorType(_WHOLE, LANES)
 _FETCH = ir.FunctionType(ir.VoidType(), [_BYTE, *[_WHOLE] * 3])
+_strict = {"cache": True, "nogil": True}
+_finite = {"fastmath": {"nnan", "nsz"}, "cache": True, "nogil": True}
 
 
-def _add_float(builder: Any, total: Any, row: Any, column: Any) -> Any:
-    vector = ir.VectorType(ir.FloatType(), LANES)
-    kind = ir.FunctionType(vector, [vector] * 3)
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.fmuladd.v{LANES}f32"), [row, column, total])
+def _call(builder: Any, name: str, result: Any, *given: Any) -> Any:
+    kind = ir.FunctionType(result, [value.type for value in given])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
+
+
+def _add_floats(builder: Any, total: Any, row: Any, column: Any) -> Any:
+    return _call(builder, f"llvm.fmuladd.v{LANES}f32", _FLOATS, row, column, total)
 
 
 def _add_bytes(builder: Any, total: Any, row: Any, column: Any) -> Any:
-    """Four bytes of a row, 0 to 255, times four of a column, -128 to 127."""
-    vector = ir.VectorType(_WHOLE, LANES)
-    if MULTIPLIES_BYTES:
-        name = f"llvm.x86.avx512.vpdpbusd.{32 * LANES}"
-        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
-        return builder.call(function, [total, row, column])
-    every, high = (ir.Constant(vector, [n] * LANES) for n in (255, 24))
-    for shift in range(0, 32, 8):
-        down, up = (ir.Constant(vector, [n] * LANES) for n in (shift, 24 - shift))
-        one = builder.and_(builder.lshr(row, down), every)
-        other = builder.ashr(builder.shl(column, up), high)
-        total = builder.add(total, builder.mul(one, other))
+    """Four bytes of a row, 0 to 255, times four of a column, -128 to 127; without an instruction for it two by two, the even
+    ones and the odd ones, which 16 bits hold."""
+    if FOURS:
+        return _call(builder, f"llvm.x86.avx512.vpdpbusd.{32 * LANES}", _WHOLES, total, row, column)
+    halves = ir.VectorType(ir.IntType(16), 2 * LANES)
+    eight, low = (ir.Constant(halves, [n] * 2 * LANES) for n in (8, 255))
+    row, column = builder.bitcast(row, halves), builder.bitcast(column, halves)
+    even = builder.and_(row, low), builder.ashr(builder.shl(column, eight), eight)
+    odd = builder.lshr(row, eight), builder.ashr(column, eight)
+    for pair in (even, odd):
+        total = builder.add(total, _pairs(builder, *pair))
     return total
 
 
-def _vector(floats: bool) -> Any:
-    return ir.VectorType(ir.FloatType() if floats else _WHOLE, LANES)
+def _pairs(builder: Any, one: Any, other: Any) -> Any:
+    """Sums of two neighbouring products of 16 bits each."""
+    needs, name = PAIRS
+    if needs in _HAS:
+        return _call(builder, f"llvm.x86.{name}", _WHOLES, one, other)
+    found = []
+    for first in (0, 1):
+        chosen = ir.Constant(_WHOLES, list(range(first, 2 * LANES, 2)))
+        found.append(builder.mul(*(
+            builder.sext(builder.shuffle_vector(side, ir.Constant(side.type, ir.Undefined), chosen), _WHOLES)
+            for side in (one, other)
+        )))
+    return builder.add(*found)
 
 
-def _splat(builder: Any, one: Any) -> Any:
-    """A vector of the same number everywhere."""
-    vector = ir.VectorType(one.type, LANES)
-    nothing, every = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_WHOLE, LANES), [0] * LANES)
-    return builder.shuffle_vector(builder.insert_element(nothing, one, ir.Constant(_WHOLE, 0)), nothing, every)
+def _everywhere(builder: Any, one: Any) -> Any:
+    """A vector of the same number."""
+    nothing = ir.Constant(ir.VectorType(one.type, LANES), ir.Undefined)
+    first = builder.insert_element(nothing, one, ir.Constant(_WHOLE, 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(_WHOLES, [0] * LANES))
 
 
 def _at(builder: Any, base: Any, offset: Any, kind: Any) -> Any:
@@ -77,7 +108,7 @@ def _at(builder: Any, base: Any, offset: Any, kind: Any) -> Any:
 def _sums(builder: Any, rows: Any, first: Any, panel: Any, begin: Any, together: int, vectors: int, floats: bool) -> Any:
     """The products of ``together`` rows (n, D) from the ``first`` on with so many ``vectors`` of a panel (D, WIDEST), added to
     ``begin`` (WIDEST,): a list for every row."""
-    add, vector = _add_float if floats else _add_bytes, _vector(floats)
+    add, vector = (_add_floats, _FLOATS) if floats else (_add_bytes, _WHOLES)
     length = cgutils.unpack_tuple(builder, rows.shape)[1]
 
     def step(count: int) -> ir.Constant:
@@ -101,7 +132,7 @@ def _sums(builder: Any, rows: Any, first: Any, panel: Any, begin: Any, together:
     columns = [builder.load(place, align=4) for place in places]
     grown = []
     for row in range(together):
-        same = _splat(builder, builder.load(builder.gep(starts[row], [k])))
+        same = _everywhere(builder, builder.load(builder.gep(starts[row], [k])))
         grown.append([add(builder, sums[row][v], same, columns[v]) for v in range(vectors)])
     following = builder.add(k, step(1))
     k.add_incoming(following, loop)
@@ -114,72 +145,142 @@ def _sums(builder: Any, rows: Any, first: Any, panel: Any, begin: Any, together:
     return grown
 
 
-def _signature(generate: Any, rows: Any, panel: Any, begin: Any, *others: Any) -> Any:
-    """What numba is told of a function; None, which it refuses, for rows or columns that do not lie side by side."""
-    if any(array.layout != "C" for array in (rows, panel, begin)):
-        return None
-    return types.void(rows, types.intp, panel, begin, *others), generate
+def _write(builder: Any, sums: Any, out: Any, scale: Any, first: Any, floats: bool) -> None:
+    """Every sum to ``out`` (rows, columns), whose columns lie side by side."""
+    stride = builder.sdiv(cgutils.unpack_tuple(builder, out.strides)[0], ir.Constant(first.type, 4))
+    for row, its in enumerate(sums):
+        begin = builder.mul(stride, ir.Constant(first.type, row))
+        for v, values in enumerate(its):
+            place = builder.add(begin, ir.Constant(first.type, v * LANES))
+            builder.store(values, _at(builder, out.data, place, values.type), align=4)
 
 
-def _products(together: int, vectors: int) -> Any:
-    """A function of rows (n, D), float32 or int32 of four bytes each, the first of ``together`` of them, a panel (D, WIDEST) of
-    which so many ``vectors`` count, what their sums begin with (WIDEST,), and ``out`` (rows, columns), to which it writes the
-    sums."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, panel, begin, out = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3, 4))
-        floats = signature.args[0].dtype == types.float32
-        sums = _sums(builder, rows, args[1], panel, begin, together, vectors, floats)
-        stride = builder.udiv(cgutils.unpack_tuple(builder, out.strides)[0], ir.Constant(args[1].type, 4))
-        for row, its in enumerate(sums):
-            place = builder.mul(stride, ir.Constant(stride.type, row))
-            for v, values in enumerate(its):
-                where = _at(builder, out.data, builder.add(place, ir.Constant(stride.type, v * LANES)), _vector(floats))
-                builder.store(values, where, align=4)
-        return context.get_dummy_value()
-
-    def products(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, out: Any) -> Any:
-        return _signature(generate, rows, panel, begin, out)
-
-    return intrinsic(products)
-
-
-def _tops(vectors: int) -> Any:
-    """As :func:`_products`, of TOGETHER rows, but for their largest products alone: of floats as they are, of bytes times
-    ``scale`` (n,). Written to ``tops`` (VECTORS + 1, LANES), the last line of which is not a number where one of the floats'
-    is not finite."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows, panel, begin, scale, tops = (
-            context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3, 4, 5)
-        )
-        floats, index, number = signature.args[0].dtype == types.float32, args[1].type, _vector(True)
-        sums = _sums(builder, rows, args[1], panel, begin, TOGETHER, vectors, floats)
-        none = last = ir.Constant(number, [0.0] * LANES)
+def _write_largest(builder: Any, sums: Any, out: Any, scale: Any, first: Any, floats: bool) -> None:
+    """The largest sum of each column, of bytes after they are multiplied by ``scale`` (n,), to ``out`` (WIDEST + LANES,), which
+    ends with zeros, or, in its first place, what is not a number where a float of a row is not finite."""
+    last = zero = ir.Constant(_FLOATS, [0.0] * LANES)
+    for row, its in enumerate(sums):
         if floats:
-            for its in sums:
-                last = _add_float(builder, last, its[0], none)
+            last = _add_floats(builder, last, its[0], zero)
         else:
-            for row, its in enumerate(sums):
-                place = builder.add(args[1], ir.Constant(index, row))
-                steps = _splat(builder, builder.load(builder.gep(scale.data, [place])))
-                its[:] = [builder.fmul(builder.sitofp(values, number), steps) for values in its]
-        lines = []
-        for v in range(vectors):
-            top = sums[0][v]
-            for its in sums[1:]:
-                top = builder.select(builder.fcmp_ordered(">", its[v], top), its[v], top)
-            lines.append((v, top))
-        for line, values in [*lines, (VECTORS, last)]:
-            builder.store(values, _at(builder, tops.data, ir.Constant(index, line * LANES), number), align=4)
+            place = builder.add(first, ir.Constant(first.type, row))
+            steps = _everywhere(builder, builder.load(builder.gep(scale.data, [place])))
+            its[:] = [builder.fmul(builder.sitofp(values, _FLOATS), steps) for values in its]
+    lines = {VECTORS: last}
+    for v, values in enumerate(sums[0]):
+        lines[v] = values
+        for its in sums[1:]:
+            lines[v] = builder.select(builder.fcmp_ordered(">", its[v], lines[v]), its[v], lines[v])
+    for line, values in lines.items():
+        builder.store(values, _at(builder, out.data, ir.Constant(first.type, line * LANES), _FLOATS), align=4)
+
+
+def _meeting(together: int, write: Any) -> Any:
+    """A function of rows (n, D), float32 or int32 of four bytes each, the first of ``together`` of them, a panel (D, WIDEST),
+    what its sums begin with (WIDEST,), how many vectors of it count, ``scale`` and ``out``, to which its sums are written."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        rows, panel, begin, scale, out = (
+            context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3, 5, 6)
+        )
+        floats, done = signature.args[0].dtype == types.float32, builder.append_basic_block("done")
+        blocks = [builder.append_basic_block(f"by_{vectors}") for vectors in range(1, VECTORS + 1)]
+        choice = builder.switch(args[4], blocks[-1])
+        for vectors, block in enumerate(blocks, 1):
+            if vectors < VECTORS:
+                choice.add_case(ir.Constant(args[4].type, vectors), block)
+            builder.position_at_end(block)
+            sums = _sums(builder, rows, args[1], panel, begin, together, vectors, floats)
+            write(builder, sums, out, scale, args[1], floats)
+            builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
-    def maxima(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, scale: Any, tops: Any) -> Any:
-        return _signature(generate, rows, panel, begin, scale, tops)
+    def meeting(typing: Any, rows: Any, first: Any, panel: Any, begin: Any, vectors: Any, scale: Any, out: Any) -> Any:
+        if any(array.layout != "C" for array in (rows, panel, begin, scale)) or out.dtype not in (rows.dtype, types.float32):
+            return None  # numba refuses
+        return types.void(rows, types.intp, panel, begin, types.intp, scale, out), generate
 
-    return intrinsic(maxima)
+    return intrinsic(meeting)
 
 
-one_by_1, one_by_2, one_by_3 = (_products(1, vectors) for vectors in range(1, VECTORS + 1))
-block_by_1, block_by_2, block_by_3 = (_products(TOGETHER, vectors) for vectors in range(1, VECTORS + 1))
-tops_by_1, tops_by_2, tops_by_3 = (_tops(vectors) for vectors in range(1, VECTORS + 1))
+_one, _block, _largest = _meeting(1, _write), _meeting(TOGETHER, _write), _meeting(TOGETHER, _write_largest)
+
+
+@numba.njit(**_strict)
+def products(rows: Rows, stack: Rows, begins: Rows, out: Rows) -> None:
+    """The products of rows (n, D) with a stack (panels, D, WIDEST), added to what ``begins`` (panels, WIDEST) has for each
+    column, to ``out`` (n, panels WIDEST): of float32, or of bytes, four in an int32 (unsigned of the rows, signed of the
+    columns)."""
+    none, count = np.empty(0, np.float32), rows.shape[0]
+    for start in range(0, count, STRIP):
+        for panel in range(stack.shape[0]):
+            its, begin, first, here = stack[panel], begins[panel], start, out[:, panel * WIDEST : (panel + 1) * WIDEST]
+            while first < min(start + STRIP, count):
+                if count < TOGETHER:
+                    _one(rows, first, its, begin, VECTORS, none, here[first:])
+                    first += 1
+                else:
+                    first = min(first, count - TOGETHER)
+                    _block(rows, first, its, begin, VECTORS, none, here[first:])
+                    first += TOGETHER
+
+
+@numba.njit(**_finite)
+def _raise(found: Rows, step: np.float32, row: Rows) -> None:
+    for i in range(len(row)):
+        row[i] = max(row[i], np.float32(found[i]) * step)
+
+
+@numba.njit(**_finite)
+def _raise_and_place(found: Rows, row: Rows, place: int, places: Places) -> None:
+    for i in range(len(row)):
+        if found[i] > row[i]:
+            row[i], places[i] = found[i], place
+
+
+@numba.njit(**_strict)
+def maxima(
+    rows: Rows, scale: Rows, stack: Rows, begins: Rows, cuts: Positions, entry: int, column: int, width: int, best: Rows,
+    offset: int, where: Places,
+) -> bool:
+    """``best[entry + g, column + i]`` = its maximum with the :func:`products` of the rows j in cuts[g] .. cuts[g + 1] with the
+    columns i of the stack, up to ``width``; those of bytes times ``scale`` (n,), which is empty with floats. ``where``, if it
+    has any size, with floats alone, = ``offset`` + j of the first that reaches it. False where a row is not finite."""
+    found, top = np.empty((TOGETHER, WIDEST), rows.dtype), np.empty(WIDEST + LANES, np.float32)
+    finite, count, g, one = True, rows.shape[0], 0, np.float32(1.0)
+    for start in range(0, count, STRIP):
+        while cuts[g + 1] <= start:
+            g += 1
+        for panel in range(stack.shape[0]):
+            its, begin, first, at, left = stack[panel], begins[panel], start, g, column + panel * WIDEST
+            right = left + min(WIDEST, width - panel * WIDEST)
+            vectors, row = -(-(right - left) // LANES), best[entry + at, left:right]
+            while first < min(start + STRIP, count):
+                if cuts[at + 1] <= first:
+                    while cuts[at + 1] <= first:
+                        at += 1
+                    row = best[entry + at, left:right]
+                if first + TOGETHER <= cuts[at + 1] and not where.size:  # most of them
+                    _largest(rows, first, its, begin, vectors, scale, top)
+                    finite &= top[WIDEST] == 0
+                    _raise(top, one, row)
+                    first += TOGETHER
+                    continue
+                low, taken = (first, 1) if count < TOGETHER else (min(first, count - TOGETHER), TOGETHER)
+                if taken == 1:
+                    _one(rows, low, its, begin, vectors, scale, found)
+                else:
+                    _block(rows, low, its, begin, vectors, scale, found)
+                for j in range(first - low, taken):
+                    finite &= abs(found[j, 0]) <= FINITE  # what is not finite in a row is in all its products
+                    if cuts[at + 1] <= low + j:
+                        while cuts[at + 1] <= low + j:
+                            at += 1
+                        row = best[entry + at, left:right]
+                    if where.size:
+                        _raise_and_place(found[j], row, offset + low + j, where[entry + at, left:right])
+                    else:
+                        _raise(found[j], scale[low + j] if scale.size else one, row)
+                first = low + taken
+    return finite

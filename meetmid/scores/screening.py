@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.scores import kernels
-from meetmid.scores.panels import products, stacks
+from meetmid.scores.panels import MOST, Stack, multiplied, stacks
 from meetmid.scores.registers import WIDEST
 from meetmid.scores.side import NotFiniteError, Side
 
 LOG = logging.getLogger("meetmid")
 
 LEVELS, ZERO = 127, 128
+LONGEST = 2**31 // (255 * 128)
+"""Components of which a whole number of 32 bits surely holds the sum of the products of bytes."""
 ROUNDING = 2e-6
 """What rounding to float32 adds to a bound, at most."""
 
@@ -71,13 +73,14 @@ class Bytes(Levels):
 
 @dataclass(frozen=True, eq=False)
 class ByteTile:
-    """Columns of products: ``rows`` (w, D), what they are quantised to, their levels as a ``stack`` of panels, and what the
-    products with each begin with, since a stored 128 means 0."""
+    """Columns of products: ``rows`` (w, D), the scale, error and norm of what they are quantised to (:class:`Bytes`), and its
+    levels as a ``stack``, with which products begin as they must where a stored 128 means 0."""
 
     rows: NDArray[np.float32]
-    bytes: Bytes
-    stack: NDArray[np.int32]
-    begins: NDArray[np.int32]
+    scale: NDArray[np.float32]
+    error: NDArray[np.float64]
+    norm: NDArray[np.float64]
+    stack: Stack
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -86,21 +89,14 @@ class ByteTile:
 def byte_tiles(rows: NDArray[np.float32]) -> list[ByteTile]:
     """(n, D) rows as tiles."""
     found, start = [], 0
-    quantised = Bytes.of(rows, signed=True)
-    for stack, count in stacks(quantised.fours):
-        here = slice(start, start + count)
-        its = Bytes(*(array[here] for array in vars(quantised).values()))
-        begins = np.zeros((len(stack), WIDEST), np.int32)
-        begins.reshape(-1)[:count] = -ZERO * its.levels.sum(axis=1, dtype=np.int32)
-        found.append(ByteTile(rows[here], its, stack, begins))
-        start += count
-    return found
-
-
-def byte_products(rows: Levels, tile: ByteTile) -> NDArray[np.int32]:
-    """The products of levels (n, columns of whole panels)."""
-    found = np.empty((len(rows.scale), tile.begins.size), np.int32)
-    products(rows.fours, tile.stack, tile.begins, found)
+    its = Bytes.of(rows, signed=True)
+    for stack in stacks(its.fours):
+        here = slice(start, start + len(stack))
+        begins = np.zeros_like(stack.begins)
+        begins.reshape(-1)[: len(stack)] = -ZERO * its.levels[here].sum(axis=1, dtype=np.int32)
+        placed = replace(stack, begins=begins)
+        found.append(ByteTile(rows[here], its.scale[here], its.error[here], its.norm[here], placed))
+        start += len(stack)
     return found
 
 
@@ -146,7 +142,7 @@ def quickest(p: Side, g: Side, order: str) -> Literal["float32", "screened"]:
     a, b = (p, g) if order == "gallery_first" else (g, p)
     rows, others = a.weights.size, b.weights.size
     few = rows < 2000 or others < 256 * len(b)
-    if few or 2.0 * rows * others * a.length < WORTHWHILE:
+    if few or 2.0 * rows * others * a.length < WORTHWHILE or a.length > LONGEST:
         return "float32"
     return "screened" if bytes_gain() >= 2.2 else "float32"
 
@@ -163,11 +159,10 @@ def bytes_gain() -> float:
     if isinstance(known.get(key), float):
         return float(known[key])
     rng = np.random.default_rng(0)
-    rows, others = (rng.normal(size=(count, 512)).astype(np.float32) for count in (1024, 4 * WIDEST))
-    ((stack, _),), none = stacks(others), np.zeros((4, WIDEST), np.float32)
-    levels, (tile,), out = Levels.of(rows, signed=False), byte_tiles(others), np.empty((len(rows), none.size), np.float32)
+    rows, others = (rng.normal(size=(count, 512)).astype(np.float32) for count in (1024, MOST * WIDEST))
+    (floats,), (tile,), levels = stacks(others), byte_tiles(others), Levels.of(rows, signed=False)
     seconds = [min(_timed(call) for _ in range(8)) for call in (
-        lambda: products(rows, stack, none, out), lambda: byte_products(levels, tile)
+        lambda: multiplied(rows, floats), lambda: multiplied(levels.fours, tile.stack)
     )]
     known[key] = seconds[0] / seconds[1]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -13,21 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
 
-from meetmid.scores.panels import MOST, byte_maxima, maxima, stacks
-from meetmid.scores.panels import products as multiplied
-from meetmid.scores.registers import WIDEST
+from meetmid.scores.fusion import fuse
+from meetmid.scores.panels import MOST, multiplied, stacks
+from meetmid.scores.registers import WIDEST, maxima
 
 EPSILON = float(np.finfo(np.float32).eps)
 
 
+NO_SCALE, NOWHERE = np.zeros(0, np.float32), np.zeros((0, 0), np.int32)
+
+
 def products(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """All of them, stack by stack."""
-    parts = []
-    for stack, count in stacks(columns):
-        found = np.empty((len(rows), len(stack) * WIDEST), rows.dtype)
-        multiplied(rows, stack, np.zeros((len(stack), WIDEST), rows.dtype), found)
-        parts.append(found[:, :count])
-    return np.concatenate(parts, axis=1)
+    return np.concatenate([multiplied(rows, stack)[:, : len(stack)] for stack in stacks(columns)], axis=1)
+
+
+def cut(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Bounds of 1 to 8 entries of so many rows, some of them empty."""
+    inner = np.sort(rng.integers(0, count + 1, int(rng.integers(0, 8))))
+    return np.concatenate([[0], inner, [count]]).astype(np.int64)
 
 
 def drawn(seed: int, count: int, columns: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +45,15 @@ def drawn(seed: int, count: int, columns: int, length: int) -> tuple[np.ndarray,
 def test_stacks_hold_every_column_once_in_whole_panels(columns: int, length: int) -> None:
     rows = np.arange(1, columns * length + 1, dtype=np.float32).reshape(columns, length)
     found = list(stacks(rows))
-    assert sum(count for _, count in found) == columns
-    assert all(count == MOST * WIDEST for _, count in found[:-1])
-    for start, (stack, count) in zip(range(0, columns, MOST * WIDEST), found, strict=True):
-        assert stack.shape == (-(-count // WIDEST), length, WIDEST)
-        assert stack.ctypes.data % 64 == 0
-        turned = stack.transpose(0, 2, 1).reshape(-1, length)
-        assert np.array_equal(turned[:count], rows[start : start + count])
-        assert not turned[count:].any()
+    assert sum(map(len, found)) == columns
+    assert all(len(stack) == MOST * WIDEST for stack in found[:-1])
+    for start, stack in zip(range(0, columns, MOST * WIDEST), found, strict=True):
+        assert stack.values.shape == (-(-len(stack) // WIDEST), length, WIDEST)
+        assert stack.values.ctypes.data % 64 == 0
+        turned = stack.values.transpose(0, 2, 1).reshape(-1, length)
+        assert np.array_equal(turned[: len(stack)], rows[start : start + len(stack)])
+        assert not turned[len(stack) :].any()
+        assert not stack.begins.any()
 
 
 @settings(max_examples=80)
@@ -65,8 +71,8 @@ def test_maxima_are_those_of_the_loops(seed: int, count: int, columns: int, leng
     rng = np.random.default_rng(seed)
     rows, others = drawn(seed, count, columns, length)
     rows[rng.integers(0, count, 3)] = rows[0]  # ties go to the first
-    entries = int(rng.integers(1, 9))
-    cuts = np.concatenate([[0], np.sort(rng.integers(0, count + 1, entries - 1)), [count]]).astype(np.int64)
+    cuts = cut(rng, count)
+    entries = len(cuts) - 1
     column, entry, offset = 2, 1, 100
     width = int(rng.integers(1, columns + 1))
     best = rng.normal(size=(entries + 2, columns + 4)).astype(np.float32)
@@ -78,9 +84,9 @@ def test_maxima_are_those_of_the_loops(seed: int, count: int, columns: int, leng
             for j in range(cuts[g], cuts[g + 1]):
                 if every[j, i] > wanted[entry + g, column + i]:
                     wanted[entry + g, column + i], places[entry + g, column + i] = every[j, i], offset + j
-    ((stack, _),) = stacks(others)
-    given_places = where if placed else np.zeros((0, 0), np.int32)
-    assert maxima(rows, stack, cuts, entry, column, width, best, offset, given_places)
+    (stack,) = stacks(others)
+    given = cuts, entry, column, width, best, offset, where if placed else NOWHERE
+    assert maxima(rows, NO_SCALE, stack.values, stack.begins, *given)
     assert np.array_equal(best, wanted)
     if placed:
         assert np.array_equal(where, places)
@@ -109,19 +115,18 @@ def test_maxima_of_bytes_are_those_of_the_loops(seed: int, count: int, columns: 
     rng = np.random.default_rng(seed)
     rows, others = bytes_drawn(seed, count, columns, length)
     scale = rng.uniform(0, 1, count).astype(np.float32)
-    begins = np.zeros((-(-columns // WIDEST), WIDEST), np.int32)
-    begins.reshape(-1)[:columns] = rng.integers(-9000, 9000, columns)
-    entries = int(rng.integers(1, 9))
-    cuts = np.concatenate([[0], np.sort(rng.integers(0, count + 1, entries - 1)), [count]]).astype(np.int64)
-    best = rng.normal(size=(entries + 1, columns + 2)).astype(np.float32)
+    (stack,) = stacks(others.view(np.int32))
+    begins = np.zeros_like(stack.begins)
+    begins.reshape(-1)[:columns] = rng.integers(-(2**30), 2**30, columns)  # beyond what float32 tells apart
+    cuts, width = cut(rng, count), int(rng.integers(1, columns + 1))
+    best = rng.normal(size=(len(cuts), columns + 2)).astype(np.float32)
     wanted = best.copy()
     wholes = rows.astype(np.int64) @ others.T.astype(np.int64) + begins.reshape(-1)[:columns]
     scaled = wholes.astype(np.float32) * scale[:, None]
-    for g in range(entries):
+    for g in range(len(cuts) - 1):
         for j in range(cuts[g], cuts[g + 1]):
-            wanted[g + 1, 1 : columns + 1] = np.maximum(wanted[g + 1, 1 : columns + 1], scaled[j])
-    ((stack, _),) = stacks(others.view(np.int32))
-    byte_maxima(rows.view(np.int32), scale, stack, begins, cuts, 1, 1, columns, best)
+            wanted[g + 1, 1 : width + 1] = np.maximum(wanted[g + 1, 1 : width + 1], scaled[j, :width])
+    assert maxima(rows.view(np.int32), scale, stack.values, begins, cuts, 1, 1, width, best, 0, NOWHERE)
     assert np.array_equal(best, wanted)
 
 
@@ -137,50 +142,88 @@ def test_a_similarity_has_the_same_bits_wherever_it_lies(seed: int, length: int)
     assert np.array_equal(products(columns, rows).T, whole)
 
 
-@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 7, 8, 18])
-def test_a_row_that_is_not_finite_is_told(broken: float, place: int) -> None:
-    rows, columns = drawn(0, 19, 5, 6)
-    best, ((stack, _),) = np.full((1, 5), -np.inf, np.float32), stacks(columns)
-    cuts, nowhere = np.array([0, 19]), np.zeros((0, 0), np.int32)
-    assert maxima(rows, stack, cuts, 0, 0, 5, best, 0, nowhere)
-    rows[place, 3] = broken
-    assert not maxima(rows, stack, cuts, 0, 0, 5, best, 0, nowhere)
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32), st.integers(1, 150), st.integers(1, 2 * WIDEST), st.sampled_from([np.nan, np.inf, -np.inf]),
+    st.booleans(),
+)
+def test_a_row_that_is_not_finite_is_told(seed: int, count: int, columns: int, broken: float, placed: bool) -> None:
+    rng = np.random.default_rng(seed)
+    rows, others = drawn(seed, count, columns, 6)
+    cuts, (stack,) = cut(rng, count), stacks(others)
+    best = np.full((len(cuts) - 1, columns), -np.inf, np.float32)
+    given = cuts, 0, 0, columns, best, 0, np.full(best.shape, -1, np.int32) if placed else NOWHERE
+    assert maxima(rows, NO_SCALE, stack.values, stack.begins, *given)
+    rows[rng.integers(0, count), rng.integers(0, 6)] = broken
+    assert not maxima(rows, NO_SCALE, stack.values, stack.begins, *given)
+
+
+def scores_of(every: np.ndarray) -> bytes:
+    """Scores of made-up sides by every precision, which a process tells another."""
+    p, g = every[:12].reshape(3, 1, 4, -1), every[12:].reshape(4, 1, -1, every.shape[1])
+    return b"".join(fuse(p, g, precision=precision).tobytes() for precision in ("float32", "screened", "int8"))
 
 
 OTHER = """
-import llvmlite.binding
-known = llvmlite.binding.get_host_cpu_features()
-class Other(llvmlite.binding.FeatureMap):
-    def get(self, name, default=None):
-        return {FEATURES}.get(name, default)
-llvmlite.binding.get_host_cpu_features = lambda: Other(known)
+from numba.core import registry
+target = registry.cpu_target
+known = target.target_context.codegen().magic_tuple()
+class Other:
+    class target_context:
+        class codegen:
+            def magic_tuple(self):
+                return {TUPLE}
+registry.cpu_target = Other
 from meetmid.scores import registers
-assert (registers.LANES, registers.TOGETHER, registers.MULTIPLIES_BYTES) == {SHAPE}
-import numpy as np
-from test_panels import bytes_drawn, drawn, products
+registry.cpu_target = target
+assert (registers.LANES, registers.TOGETHER, registers.FOURS) == {SHAPE}, registers.LANES
+from test_panels import bytes_drawn, drawn, products, scores_of
 floats, wholes = drawn(0, 21, 100, 130), bytes_drawn(0, 21, 100, 130)
-print(products(*floats).tobytes().hex(), products(*(side.view(np.int32) for side in wholes)).tobytes().hex())
+found = products(*floats), products(*(side.view("int32") for side in wholes))
+print(*(each.tobytes().hex() for each in found), scores_of(drawn(1, 48, 1, 40)[0]).hex())
 """
+SHAPES = {
+    "avx-512 without VNNI": ("known[0], '', '+avx512f,+avx512bw'", (16, 8, False)),
+    "avx2": ("known[0], '', '+avx,+avx2'", (8, 4, False)),
+    "avx": ("known[0], '', '+avx'", (8, 4, False)),
+    "sse2": ("known[0], '', '+sse2'", (4, 4, False)),
+    "neon": ("'aarch64-linux-gnu', '', '+neon'", (4, 8, False)),
+}
 
 
-@pytest.mark.parametrize(
-    ("features", "shape"), [("{'sse2': True, 'avx': True}", "(8, 4, False)"), ("{}", "(4, 8, False)")], ids=["avx", "neon"]
-)
-def test_vectors_of_other_processors_give_the_same_bits(features: str, shape: str, tmp_path: Path) -> None:
-    """Only the shapes are those of others, and that bytes take several steps: the code runs here."""
-    script = OTHER.replace("{FEATURES}", features).replace("{SHAPE}", shape)
-    told = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent, env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+def told_by(script: str, cache: Path, **more: str) -> list[str]:
+    """What a process with a cache of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, env={**os.environ, "NUMBA_CACHE_DIR": str(cache), **more},
         capture_output=True, text=True, check=False,
     )
-    assert told.returncode == 0, told.stderr
-    here = products(*drawn(0, 21, 100, 130)), products(*(side.view(np.int32) for side in bytes_drawn(0, 21, 100, 130)))
-    assert told.stdout.split() == [found.tobytes().hex() for found in here]
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the instructions are those of x86")
+@pytest.mark.parametrize("name", SHAPES)
+def test_vectors_of_other_processors_give_the_same_bits(name: str, tmp_path: Path) -> None:
+    """Only the shapes and instructions are those of others, and that some take several steps: the code runs here."""
+    triple, shape = SHAPES[name]
+    script = OTHER.replace("{TUPLE}", triple).replace("{SHAPE}", str(shape))
+    here = (
+        products(*drawn(0, 21, 100, 130)), products(*(side.view(np.int32) for side in bytes_drawn(0, 21, 100, 130))),
+        np.frombuffer(scores_of(drawn(1, 48, 1, 40)[0]), np.float32),
+    )
+    assert told_by(script, tmp_path) == [found.tobytes().hex() for found in here]
+
+
+@pytest.mark.parametrize("variable", [{"NUMBA_CPU_NAME": "generic"}, {"NUMBA_ENABLE_AVX": "0"}], ids=str)
+def test_it_is_made_for_the_processor_that_numba_compiles_for(variable: dict[str, str], tmp_path: Path) -> None:
+    script = 'from test_panels import drawn, scores_of; print(scores_of(drawn(1, 48, 1, 40)[0]).hex())'
+    (told,) = told_by(script, tmp_path, **variable)
+    found, here = (np.frombuffer(each, np.float32) for each in (bytes.fromhex(told), scores_of(drawn(1, 48, 1, 40)[0])))
+    np.testing.assert_allclose(found, here, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_with_gaps_between_their_numbers_are_refused() -> None:
     rows, columns = drawn(0, 9, 5, 16)
-    ((stack, _),) = stacks(columns[:, ::2].copy())
-    with pytest.raises(TypingError, match="products"):
-        multiplied(rows[:, ::2], stack, np.zeros((1, WIDEST), np.float32), np.empty((9, WIDEST), np.float32))
+    (stack,) = stacks(columns[:, ::2].copy())
+    with pytest.raises(TypingError, match="meeting"):
+        multiplied(rows[:, ::2], stack)

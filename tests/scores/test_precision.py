@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meetmid.errors import ConfigError
 from meetmid.scores import fusion, screening
 from meetmid.scores.fusion import Fused, fuse, fuse_sides
 from meetmid.scores.screening import Bytes
@@ -181,6 +182,14 @@ def test_auto_is_float32_for_small_sides_and_the_faster_for_large_ones(monkeypat
         assert screening.quickest(a, b, "gallery_first") == "float32"
         assert screening.quickest(*large, "gallery_first") == want
         assert screening.quickest(*large, "probe_first") == "float32"  # 48 hypotheses an entry: nothing to screen
+
+
+@pytest.mark.parametrize("precision", ["screened", "int8"])
+def test_templates_whose_products_of_bytes_would_overflow_are_refused(precision) -> None:
+    longest = np.ones((1, 1, 1, screening.LONGEST), np.float32)
+    np.testing.assert_allclose(fuse(longest, longest, precision=precision), 1.0, atol=1e-4)
+    with pytest.raises(ConfigError, match=f"at most {screening.LONGEST} components"):
+        fuse(*[np.ones((1, 1, 1, screening.LONGEST + 1), np.float32)] * 2, precision=precision)
 
 
 def test_the_gain_of_bytes_is_measured_once_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
