@@ -2,10 +2,9 @@
 bytes alone.
 
 An engine makes ``tiles`` of the outer rows (n, D) and takes the ``inner`` rows (n, D), of entries bounded by ``cuts``, as its
-products want them. ``meet``
-raises ``best`` (entries, columns) of its ``dtype`` to the largest similarity of a tile's first ``width`` columns to the rows of
-each entry, bounded by ``cuts``, and sets ``where``, if there is one (there must be where it ``places``), to ``offset`` + the
-first row that has it. ``scaled`` does what is left when all rows have met a tile.
+products want them. ``meet`` raises ``best`` (entries, columns) of its ``dtype`` to the largest similarity of a tile's first
+``width`` columns to the rows of each entry, bounded by ``cuts``, and sets ``where``, if there is one (there must be where it
+``places``), to ``offset`` + the first row that has it. ``scaled`` does what is left when all rows have met a tile.
 """
 
 from __future__ import annotations
