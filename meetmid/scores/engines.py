@@ -2,8 +2,8 @@
 bytes alone.
 
 An engine makes ``tiles`` of the outer rows (n, D) and takes the ``inner`` rows (n, D), of entries bounded by ``cuts``, as its
-products want them. ``meet`` raises ``best`` (entries, columns) of its ``dtype`` to the largest similarity of a tile's first
-``width`` columns to the rows of each entry, bounded by ``cuts``, and sets ``where``, if there is one (there must be where it
+products want them. ``meet`` raises ``best`` (entries, columns) of its ``dtype`` to the largest similarity of a tile's columns,
+from ``column`` on, to the rows of each entry, bounded by ``cuts``, and sets ``where``, if there is one (there must be where it
 ``places``), to ``offset`` + the first row that has it. ``scaled`` does what is left when all rows have met a tile.
 """
 
@@ -42,15 +42,15 @@ class Exact:
         return rows
 
     def meet(
-        self, inner: Rows, tile: Stack, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Rows, tile: Stack, cuts: NDArray[np.int64], entry: int, column: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """Raises NotFiniteError."""
         places = _NOWHERE if where is None else where
-        if not maxima(inner, _NO_SCALE, tile.values, tile.begins, cuts, entry, column, width, best, offset, places):
+        if not maxima(inner, _NO_SCALE, tile.values, tile.begins, cuts, entry, column, len(tile), best, offset, places):
             raise NotFiniteError
 
-    def scaled(self, best: NDArray[Any], tile: Stack, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: Stack, column: int) -> None:
         """Nothing."""
 
 
@@ -68,18 +68,18 @@ class Screened:
         return rows, Bytes.of(rows, signed=False)
 
     def meet(
-        self, inner: tuple[Rows, Bytes], tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, width: int,
-        best: NDArray[Any], offset: int, where: Places | None,
+        self, inner: tuple[Rows, Bytes], tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, best: NDArray[Any],
+        offset: int, where: Places | None,
     ) -> None:
         """Ties go to the first row whatever the order of calls."""
         rows, its = inner
         found, longest = multiplied(its.fours, tile.stack), float((its.norm + its.error).max())
         kernels.screened_maxima(
             found, rows, its.scale, its.error, longest, tile.rows, tile.scale, tile.error, tile.norm, cuts,
-            entry, column, width, best, offset, where,
+            entry, column, best, offset, where,
         )
 
-    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int) -> None:
         """Nothing."""
 
 
@@ -97,16 +97,16 @@ class Rounded:
         return Levels.of(rows, signed=False)
 
     def meet(
-        self, inner: Levels, tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, width: int, best: NDArray[Any],
+        self, inner: Levels, tile: ByteTile, cuts: NDArray[np.int64], entry: int, column: int, best: NDArray[Any],
         offset: int, where: Places | None,
     ) -> None:
         """``where`` stays as it is."""
         its = inner.fours, inner.scale, tile.stack.values, tile.stack.begins
-        maxima(*its, cuts, entry, column, width, best, offset, _NOWHERE)
+        maxima(*its, cuts, entry, column, len(tile), best, offset, _NOWHERE)
 
-    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: ByteTile, column: int) -> None:
         """Multiply by the columns' steps."""
-        best[:, column : column + width] *= np.maximum(tile.scale[:width], np.float32(1e-30))  # -inf stays where it is
+        best[:, column : column + len(tile)] *= np.maximum(tile.scale, np.float32(1e-30))  # -inf stays where it is
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class OnDevice:
         return Placed.of(rows if same else rows[index.reshape(-1)], self.device), len(entries), most
 
     def meet(
-        self, inner: tuple[Placed, int, int], tile: Placed, cuts: Positions, entry: int, column: int, width: int,
-        best: NDArray[Any], offset: int, where: Places | None,
+        self, inner: tuple[Placed, int, int], tile: Placed, cuts: Positions, entry: int, column: int, best: NDArray[Any],
+        offset: int, where: Places | None,
     ) -> None:
         """Raises NotFiniteError."""
         rows, count, most = inner
@@ -141,14 +141,14 @@ class OnDevice:
         if not np.isfinite(found).all():
             raise NotFiniteError
         entries = entry + np.flatnonzero(np.diff(cuts))
-        known, values = best[entries, column : column + width], found[:, :width]
+        columns = slice(column, column + len(tile))
+        known = best[entries, columns]
         if where is not None:
-            here = offset + cuts[entries - entry][:, None] + first[:, :width]
-            its = where[entries, column : column + width]
-            where[entries, column : column + width] = np.where(values > known, here, its)
-        best[entries, column : column + width] = np.maximum(known, values)
+            here = offset + cuts[entries - entry][:, None] + first
+            where[entries, columns] = np.where(found > known, here, where[entries, columns])
+        best[entries, columns] = np.maximum(known, found)
 
-    def scaled(self, best: NDArray[Any], tile: Placed, column: int, width: int) -> None:
+    def scaled(self, best: NDArray[Any], tile: Placed, column: int) -> None:
         """Nothing."""
 
 

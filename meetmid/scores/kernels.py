@@ -209,7 +209,7 @@ def _largest_sections(tops: Rows, count: int, value: Rows, section: NDArray[np.i
 @numba.njit(**_strict)
 def screened_maxima(
     products: NDArray[np.int32], rows: Rows, scale: Rows, error: Weights, longest: float, tile: Rows, tile_scale: Rows,
-    tile_error: Weights, tile_norm: Weights, cuts: Positions, entry: int, column: int, width: int, best: Weights, offset: int,
+    tile_error: Weights, tile_norm: Weights, cuts: Positions, entry: int, column: int, best: Weights, offset: int,
     where: NDArray[np.int32],
 ) -> int:
     """As :func:`meetmid.scores.registers.maxima`, in float64, of the exact inner products, of which only those that may be the
@@ -219,9 +219,9 @@ def screened_maxima(
     Cauchy and Schwarz |p . g - p' . g'| <= |p'| |dg| + |dp| |g|: a row g whose p' . g' falls below the largest known product by
     more cannot win; no |g| is above ``longest``. Returns how many products were taken exactly.
     """
-    taken, sections = 0, -(-products.shape[0] // SECTION)
+    taken, sections, width = 0, -(-products.shape[0] // SECTION), tile.shape[0]
     tops, errors = np.empty((sections, width), np.float32), np.empty(sections, np.float32)
-    steps, slack = np.maximum(tile_scale[:width], np.float32(1e-30)), np.empty(width, np.float64)
+    steps, slack = np.maximum(tile_scale, np.float32(1e-30)), np.empty(width, np.float64)
     least, reach, largest = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     section = np.empty(width, np.int32)
     for i in range(width):

@@ -55,10 +55,10 @@ class Task:
 @dataclass(frozen=True)
 class _Group:
     """Outer rows that meet the same inner rows: those of one scale, or all (``scale`` -1). ``tiles`` are (the engine's tile,
-    first column, columns)."""
+    first column)."""
 
     scale: int
-    tiles: list[tuple[Any, int, int]]
+    tiles: list[tuple[Any, int]]
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def _meetings(pool: ThreadPoolExecutor, a: Side, b: Side, task: Task, winners: b
                 if other.begun:
                     met[0] = np.where(where[0] >= 0, met[0], left[1])
             left = best[-1].copy(), left[1] if met is None else met[-1].copy()
-            for tile, column, width in (placed for group in groups for placed in group.tiles):
-                task.engine.scaled(best, tile, column, width)
+            for tile, column in (placed for group in groups for placed in group.tiles):
+                task.engine.scaled(best, tile, column)
             back = slice(None) if order is None else np.argsort(order)
             ready = len(other) - other.unfinished
             yield _Meeting(block, other.first, best[:ready, back], None if met is None else met[:ready, back])
@@ -169,7 +169,7 @@ def _groups(
     for scale, low, high in zip(scales, bounds[:-1], bounds[1:], strict=True):
         placed, column = [], int(low)
         for tile in engine.tiles(rows[low:high]) if high > low else []:
-            placed.append((tile, column, min(len(tile), int(high) - column)))
+            placed.append((tile, column))
             column += len(tile)
         yield _Group(int(scale), placed)
 
@@ -252,15 +252,16 @@ def _fill(
         if not piece.whole:
             values, entry = np.full((1, best.shape[1]), -np.inf, best.dtype), 0
             places = None if where is None else np.full(values.shape, -1, np.int32)
-        for tile, column, width in group.tiles[part::parts]:
-            task.engine.meet(inner, tile, piece.cuts, entry, column, width, values, piece.first, places)
+        for tile, column in group.tiles[part::parts]:
+            task.engine.meet(inner, tile, piece.cuts, entry, column, values, piece.first, places)
         if not piece.whole:
             with lock:
                 _merge(best[piece.entry], None if where is None else where[piece.entry], values[0], places)
 
     _share(pool, task.threads, [partial(job, piece, part) for piece in pieces for part in range(parts)])
     if where is not None and chosen is not None:
-        columns = slice(group.tiles[0][1], group.tiles[-1][1] + group.tiles[-1][2])
+        last, begin = group.tiles[-1]
+        columns = slice(group.tiles[0][1], begin + len(last))
         its = where[:, columns]
         where[:, columns] = np.where(its >= 0, chosen[its] if len(chosen) else -1, -1)
 

@@ -208,22 +208,33 @@ _one, _block, _largest = _meeting(1, _write), _meeting(TOGETHER, _write), _meeti
 
 
 @numba.njit(**_strict)
+def _first_of_block(first: int, count: int) -> int:
+    """Where the block begins that holds the row ``first`` of so many: the last one may hold rows that were in another."""
+    return first if count < TOGETHER else min(first, count - TOGETHER)
+
+
+@numba.njit(**_strict)
+def _some(rows: Rows, first: int, panel: Rows, begin: Rows, vectors: int, scale: Rows, out: Rows) -> int:
+    """The products of a block of rows, or of one where there are too few for a block, to ``out``; how many rows those were."""
+    if rows.shape[0] < TOGETHER:
+        _one(rows, first, panel, begin, vectors, scale, out)
+        return 1
+    _block(rows, first, panel, begin, vectors, scale, out)
+    return TOGETHER
+
+
+@numba.njit(**_strict)
 def products(rows: Rows, stack: Rows, begins: Rows, out: Rows) -> None:
     """The products of rows (n, D) with a stack (panels, D, WIDEST), added to what ``begins`` (panels, WIDEST) has for each
     column, to ``out`` (n, panels WIDEST): of float32, or of bytes, four in an int32 (unsigned of the rows, signed of the
     columns)."""
-    none, count = np.empty(0, np.float32), rows.shape[0]
-    for start in range(0, count, STRIP):
+    none = np.empty(0, np.float32)
+    for start in range(0, rows.shape[0], STRIP):
         for panel in range(stack.shape[0]):
             its, begin, first, here = stack[panel], begins[panel], start, out[:, panel * WIDEST : (panel + 1) * WIDEST]
-            while first < min(start + STRIP, count):
-                if count < TOGETHER:
-                    _one(rows, first, its, begin, VECTORS, none, here[first:])
-                    first += 1
-                else:
-                    first = min(first, count - TOGETHER)
-                    _block(rows, first, its, begin, VECTORS, none, here[first:])
-                    first += TOGETHER
+            while first < min(start + STRIP, rows.shape[0]):
+                first = _first_of_block(first, rows.shape[0])
+                first += _some(rows, first, its, begin, VECTORS, none, here[first:])
 
 
 @numba.njit(**_finite)
@@ -257,9 +268,8 @@ def maxima(
             right = left + min(WIDEST, width - panel * WIDEST)
             vectors, row = -(-(right - left) // LANES), best[entry + at, left:right]
             while first < min(start + STRIP, count):
-                if cuts[at + 1] <= first:
-                    while cuts[at + 1] <= first:
-                        at += 1
+                while cuts[at + 1] <= first:
+                    at += 1
                     row = best[entry + at, left:right]
                 if first + TOGETHER <= cuts[at + 1] and not where.size:  # most of them
                     _largest(rows, first, its, begin, vectors, scale, top)
@@ -267,16 +277,12 @@ def maxima(
                     _raise(top, one, row)
                     first += TOGETHER
                     continue
-                low, taken = (first, 1) if count < TOGETHER else (min(first, count - TOGETHER), TOGETHER)
-                if taken == 1:
-                    _one(rows, low, its, begin, vectors, scale, found)
-                else:
-                    _block(rows, low, its, begin, vectors, scale, found)
+                low = _first_of_block(first, count)
+                taken = _some(rows, low, its, begin, vectors, scale, found)
                 for j in range(first - low, taken):
                     finite &= abs(found[j, 0]) <= FINITE  # what is not finite in a row is in all its products
-                    if cuts[at + 1] <= low + j:
-                        while cuts[at + 1] <= low + j:
-                            at += 1
+                    while cuts[at + 1] <= low + j:
+                        at += 1
                         row = best[entry + at, left:right]
                     if where.size:
                         _raise_and_place(found[j], row, offset + low + j, where[entry + at, left:right])

@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,7 @@ LOG = logging.getLogger("meetmid")
 LEVELS, ZERO = 127, 128
 LONGEST = 2**31 // (255 * 128)
 """Components of which a whole number of 32 bits surely holds the sum of the products of bytes."""
+
 ROUNDING = 2e-6
 """What rounding to float32 adds to a bound, at most."""
 
@@ -92,10 +93,8 @@ def byte_tiles(rows: NDArray[np.float32]) -> list[ByteTile]:
     its = Bytes.of(rows, signed=True)
     for stack in stacks(its.fours):
         here = slice(start, start + len(stack))
-        begins = np.zeros_like(stack.begins)
-        begins.reshape(-1)[: len(stack)] = -ZERO * its.levels[here].sum(axis=1, dtype=np.int32)
-        placed = replace(stack, begins=begins)
-        found.append(ByteTile(rows[here], its.scale[here], its.error[here], its.norm[here], placed))
+        stack.begins.reshape(-1)[: len(stack)] = -ZERO * its.levels[here].sum(axis=1, dtype=np.int32)
+        found.append(ByteTile(rows[here], its.scale[here], its.error[here], its.norm[here], stack))
         start += len(stack)
     return found
 

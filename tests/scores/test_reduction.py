@@ -18,7 +18,7 @@ def test_pieces_hold_every_row_once_in_order(lengths: list[int], most: int) -> N
     pieces, reached = list(reduction._pieces(cuts, most)), 0
     for piece in pieces:
         assert piece.first == reached
-        assert 0 < piece.last - piece.first <= max(most, most + TOGETHER - 1)
+        assert 0 < piece.last - piece.first <= most + TOGETHER - 1
         if piece.whole:
             assert np.array_equal(cuts[piece.entry : piece.entry + len(piece.cuts)] - piece.first, piece.cuts)
             assert piece.last - piece.first <= most
