@@ -2,22 +2,25 @@
 
     python benchmarks/light.py [--part test] [--people 130] [--matchers slimface-probe ...] [--sizes 24 16]
 
-Aligned faces as two simulated cameras caught them, then lit otherwise: by a quarter of the light, through fog, flatly, and by a
+Aligned faces as two simulated cameras caught them, then lit otherwise: by a quarter of the light, through fog, flatly, by a
 lamp above or beside a face that is taken for half an ellipsoid with matt skin (Lambert's law, ambient light besides, hard or
-soft). ``balanced`` as it ships beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 %
-intervals that draw people, and how many probes were changed. Writes benchmarks/results/light.csv.
+soft), and by coloured lamps, which multiply each channel. ``balanced`` as it ships beside the same with ``even_light=False``:
+hits, points of rank-1 between them with 95 % intervals that draw people, and how many probes were changed. Writes
+benchmarks/results/light.csv.
 
 The committed table has the rows of other matchers, from a run of their own, below the pair's.
 
     python benchmarks/light.py --usual
 
-The light of ordinary far faces of the selection part: quantiles of each of its four numbers, which the bounds of what is usual
-and common were read from, and what evening does to the hits of those that it changes.
+The light of ordinary far faces of the selection part: quantiles of each of its six numbers, which the bounds of what is usual
+and common were read from, what evening does to the hits of those that it changes, and the colours of far captures of UTKFace's
+chips by the groups of their labels.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -25,11 +28,16 @@ from pathlib import Path
 import numpy as np
 from economy import balanced, card, difference, means
 from machine import write_csv
-from people import captures, columns, pictures, portraits
+from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.groups import labels
+from people import captures, columns, data_folder, pictures, portraits
 
 from meetmid import Matcher
+from meetmid.evaluation import FarCamera
+from meetmid.faces.alignment import TEMPLATES, align
 from meetmid.faces.finding import EVENED
-from meetmid.probes.light import evened, light
+from meetmid.probes.light import USUAL, evened, light
+from meetmid.runtime.sessions import LUMA
 
 SEED, HARD, SOFT = 7, 0.35, 0.6
 QUANTILES = (0.5, 1, 2.5, 5, 50, 95, 97.5, 99, 99.5)
@@ -38,7 +46,7 @@ QUANTILES = (0.5, 1, 2.5, 5, 50, 95, 97.5, 99, 99.5)
 Lit = Callable[[np.ndarray], np.ndarray]
 
 
-def grey(picture: np.ndarray) -> np.ndarray:
+def levels(picture: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
@@ -54,20 +62,31 @@ def lamp(right: float, down: float, towards: float, ambient: float, exposure: fl
         edge = np.sqrt(np.minimum(1.0, 0.96 / square))  # what lies beyond the ellipsoid is lit as its edge
         facing = edge * (u * x + v * y) + np.sqrt(1 - np.minimum(square, 0.96)) * z
         shade = ambient + (1 - ambient) * np.maximum(facing, 0)
-        return grey(crop * (exposure * shade / (ambient + (1 - ambient) * z))[..., None])
+        return levels(crop * (exposure * shade / (ambient + (1 - ambient) * z))[..., None])
 
     return lit
 
 
+def coloured(red: float, green: float, blue: float) -> Lit:
+    """Every channel times its factor."""
+    return lambda crop: levels(crop * np.array([red, green, blue]))
+
+
 LIGHTS: dict[str, Lit] = {
     "ordinary": lambda crop: crop,
-    "a quarter of the light": lambda crop: grey(0.25 * crop),
-    "fog": lambda crop: grey(0.4 * crop + 130),
-    "flat": lambda crop: grey(crop.mean() + 0.35 * (crop - crop.mean())),
+    "a quarter of the light": lambda crop: levels(0.25 * crop),
+    "fog": lambda crop: levels(0.4 * crop + 130),
+    "flat": lambda crop: levels(crop.mean() + 0.35 * (crop - crop.mean())),
     "lamp above": lamp(0, -1, 0.6, HARD),
     "lamp above, soft": lamp(0, -1, 0.6, SOFT),
     "lamp at the left": lamp(-1, 0, 0.6, HARD),
     "lamp at the right, dark": lamp(1, -0.3, 0.5, 0.3, 0.4),
+    "warm": coloured(1.1, 0.95, 0.7),
+    "sodium": coloured(1.2, 0.85, 0.35),
+    "sodium, dark": coloured(0.36, 0.25, 0.1),
+    "green": coloured(0.8, 1.15, 0.75),
+    "blue": coloured(0.55, 0.8, 1.4),
+    "no colours": lambda crop: levels(np.repeat((crop @ np.array(LUMA))[..., None], 3, axis=2)),
 }
 
 
@@ -96,6 +115,23 @@ def usual() -> None:
     print("{} probes, {} changed, of which hits {}, as they were {}".format(*counts), flush=True)
 
 
+def by_group() -> None:
+    """The colours of far faces by the labels of UTKFace: medians of red and blue as parts of green, and the share whose colour
+    is unusual."""
+    grouped: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    template, (low, high) = TEMPLATES[card("slimface-probe").contract.alignment], USUAL
+    for k, (name, picture, points) in enumerate(faces(data_folder(), "utkface")):
+        its = light(FarCamera((24, 16)[k % 2]).capture(align(picture, points, template), (SEED, k)))
+        for group in labels(name):
+            grouped[group].append((its.red, its.blue))
+    for group, colours in sorted(grouped.items()):
+        values = np.array(colours)
+        outside = (values < (low.red, low.blue)) | (values > (high.red, high.blue))
+        red, blue = np.exp(np.median(values, axis=0))
+        share = outside.any(axis=1).mean()
+        print(f"{group}: {len(values)} chips, red {red:.2f}, blue {blue:.2f}, {share:.1%} unusual", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=("test", "selection"), default="test")
@@ -107,6 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.usual:
         usual()
+        by_group()
         return
     gallery, probes = pictures(args.part, args.people, 3)
     own, people = columns(gallery, probes), np.array([person for person, *_ in probes])

@@ -140,9 +140,9 @@ class MatchConfig:
     ``centering="set"``, in whose mean each counts once). Before that the pixels that a digital zoom repeated are joined
     (:mod:`meetmid.faces.repeats`), which the status says too.
 
-    Light: ``even_light`` brings probes whose face is lit as networks seldom saw - dark, pale, from above or the side - back to
-    what is usual (:mod:`meetmid.probes.light`) before a hypothesis is made of them; the status says which. Their detail
-    is measured, and their crop kept, as they came.
+    Light: ``even_light`` brings probes whose face is lit as networks seldom saw - dark, pale, from above or the side, by a
+    coloured lamp - back to what is usual (:mod:`meetmid.probes.light`) before a hypothesis is made of them; the status says
+    which. Their detail is measured, and their crop kept, as they came.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,

@@ -12,21 +12,25 @@ from scipy.linalg import lstsq
 
 from meetmid.config import PRESETS, configured
 from meetmid.errors import ConfigError
-from meetmid.probes.light import COMMON, DARK, USUAL, Light, evened, light
+from meetmid.probes.light import COMMON, DARK, USUAL, Light, _gains, evened, light
 
 LOW, HIGH = USUAL
 
 
 def picture(side: int = 48, level: float = 130.0, contrast: float = 25.0, seed: int = 0) -> np.ndarray:
-    """Smooth grey and coloured structure of about this mean and standard deviation, without a slope on purpose."""
+    """Smooth structure of a face's colours and about this mean and standard deviation, without a slope on purpose."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:side, 0:side] / side
     waves = sum(np.cos(2 * np.pi * (k * x + j * y + rng.random())) for k in (1, 2, 3) for j in (1, 2, 3))
     waves = (waves - waves.mean()) / waves.std()
-    return np.clip(np.rint(level + contrast * waves[..., None] + (4, 0, -4)), 0, 255).astype(np.uint8)
+    return shown((level + contrast * waves[..., None]) * (1.15, 0.95, 0.8))
 
 
-def within(crop: np.ndarray, slack: tuple[float, ...] = (0.05, 0.05, 2.0, 1.0)) -> None:
+def shown(levels: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+def within(crop: np.ndarray, slack: tuple[float, ...] = (0.05, 0.05, 2.0, 1.0, 0.03, 0.03)) -> None:
     for its, low, high, more in zip(*map(astuple, (light(crop), LOW, HIGH)), slack, strict=True):
         assert low - more <= its <= high + more
 
@@ -47,7 +51,7 @@ def fitted(crop: np.ndarray) -> tuple[float, float]:
 
 @given(st.integers(0, 2**32 - 1), st.integers(8, 64), st.integers(8, 64))
 def test_the_plane_is_that_of_least_squares(seed: int, height: int, width: int) -> None:
-    crop = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    crop = np.repeat(np.random.default_rng(seed).integers(0, 256, (height, width, 1), np.uint8), 3, axis=2)
     its = light(crop)
     assert (its.across, its.down) == pytest.approx(fitted(crop), abs=1e-9)
 
@@ -71,7 +75,7 @@ def test_usual_light_is_left_alone_to_the_bit(side: int) -> None:
 ], ids=["dark", "fog", "flat", "dark and flat"])
 @pytest.mark.parametrize("side", [24, 48, 160])
 def test_unusual_levels_come_to_the_edge_of_the_usual(change, side: int) -> None:
-    changed = np.clip(np.rint(change(picture(side).astype(float))), 0, 255).astype(np.uint8)
+    changed = shown(change(picture(side).astype(float)))
     out = evened(changed)
     assert (out.dtype, out.shape) == (np.uint8, changed.shape)
     assert light(changed).usual() != light(changed)
@@ -82,7 +86,7 @@ def test_unusual_levels_come_to_the_edge_of_the_usual(change, side: int) -> None
 def test_a_lamp_is_taken_away_as_far_as_it_is_unusual(right: float, below: float) -> None:
     crop = picture(64)
     y, x = np.mgrid[0:64, 0:64] / 64 - 0.5
-    lit = np.clip(np.rint(crop * np.exp(right * x + below * y - 0.3)[..., None]), 0, 255).astype(np.uint8)
+    lit = shown(crop * np.exp(right * x + below * y - 0.3)[..., None])
     seen, out = light(lit), light(evened(lit))
     assert abs(seen.across) > HIGH.across or not LOW.down <= seen.down <= HIGH.down
     assert LOW.across - 0.25 <= out.across <= HIGH.across + 0.25  # what was clipped in white or black is lost
@@ -93,11 +97,74 @@ def test_a_lamp_is_taken_away_as_far_as_it_is_unusual(right: float, below: float
 
 def test_hues_stay() -> None:
     crop = np.empty((32, 32, 3), np.uint8)
-    crop[:] = (40, 30, 20)
-    crop[::2] = (20, 15, 10)
+    crop[:] = (40, 30, 24)
+    crop[::2] = (20, 15, 12)
     out = evened(crop).astype(float)
     difference = out[::2].mean((0, 1)) - out[1::2].mean((0, 1))
-    assert difference / difference[1] == pytest.approx([4 / 3, 1.0, 2 / 3], abs=0.05)
+    assert difference / difference[1] == pytest.approx([4 / 3, 1.0, 0.8], abs=0.05)
+
+
+@pytest.mark.parametrize("lamp", [(1.2, 0.85, 0.35), (0.8, 1.15, 0.75), (0.55, 0.8, 1.3), (1.25, 0.8, 1.1)], ids=str)
+@pytest.mark.parametrize("exposure", [1.0, 0.3])
+@pytest.mark.parametrize("side", [16, 64, 160])
+def test_the_colour_of_a_lamp_is_taken_away(lamp: tuple[float, ...], exposure: float, side: int) -> None:
+    crop = picture(side, contrast=15.0)
+    lit = shown(exposure * crop * np.array(lamp))
+    assert not (LOW.red <= light(lit).red <= HIGH.red and LOW.blue <= light(lit).blue <= HIGH.blue)
+    within(evened(lit))
+    before, after = (ratios(lit, crop), ratios(evened(lit), crop))
+    assert np.ptp(after) < 0.5 * np.ptp(before)
+
+
+def ratios(its: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The contrast of every channel by that in another picture, logarithms, beside green's."""
+    grown = np.log(its.std((0, 1)) / other.std((0, 1)))
+    return np.asarray(grown - grown[1])
+
+
+@pytest.mark.parametrize("lamp", [(1.2, 0.85, 0.35), (0.8, 1.15, 0.75), (0.55, 0.8, 1.3)], ids=str)
+def test_a_coloured_lamp_leaves_the_mean_luma(lamp: tuple[float, ...]) -> None:
+    lit = shown(picture(64, contrast=15.0) * np.array(lamp))
+    assert light(evened(lit)).level == pytest.approx(light(lit).level, abs=1.0)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 1.5), st.floats(0.5, 1.5))
+def test_red_and_blue_are_those_of_the_means(seed: int, red: float, blue: float) -> None:
+    crop = shown(picture(24, seed=seed) * np.array([red, 1.0, blue]))
+    means, count = np.zeros(3), 0
+    for r in range(24):
+        for c in range(24):
+            if (((c + 0.5) / 24 - 0.5) / 0.34) ** 2 + (((r + 0.5) / 24 - 0.58) / 0.42) ** 2 <= 1:
+                means, count = means + crop[r, c], count + 1
+    its = light(crop)
+    wanted = np.log(means[0] / means[1]), np.log(means[2] / means[1])
+    assert (its.red, its.blue) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("exposure", [1.0, 0.2])
+def test_grey_stays_grey(exposure: float) -> None:
+    crop = shown(exposure * np.repeat(picture(48)[..., 1:2], 3, axis=2))
+    out = evened(crop)
+    assert (out == out[..., :1]).all()
+    assert (out is crop) == (exposure == 1.0)
+
+
+@given(st.floats(-6, 6), st.floats(-6, 6))
+def test_no_channel_grows_more_than_eight_times_and_the_mean_luma_stays(red: float, blue: float) -> None:
+    its = replace(LOW, red=red, blue=blue)
+    gains, means = _gains(its, its.usual()), np.exp([red, 0.0, blue]) * (0.299, 0.587, 0.114)
+    assert gains.max() <= 8 * (1 + 1e-6)
+    assert gains @ means == pytest.approx(means.sum())
+    if its.usual() == its:
+        assert (gains == 1).all()
+
+
+def test_fog_hides_colours_and_is_not_taken_for_a_lamp() -> None:
+    foggy = shown(0.2 * picture(48) + 170.0)
+    its = light(foggy)
+    assert 0 < its.red < 0.06
+    assert (its.usual().red, its.usual().blue) == (its.red, its.blue)
+    assert evened(foggy).std() > 1.5 * foggy.std()
 
 
 @pytest.mark.parametrize("value", [0, 3, 128, 255])
@@ -127,12 +194,29 @@ def test_too_small_a_picture_is_left_alone(shape: tuple[int, ...]) -> None:
 
 def test_light_comes_as_far_inside_as_it_lies_outside_and_no_farther_than_to_what_is_common() -> None:
     least, most = COMMON
-    assert Light(9.0, -9.0, 0.0, 20.0).usual() == Light(most.across, least.down, least.level, 20.0)
-    near = Light(HIGH.across + 0.25, LOW.down - 0.125, HIGH.level + 1, LOW.contrast)
-    wanted = Light(HIGH.across - 0.25, LOW.down + 0.125, HIGH.level - 1, LOW.contrast)
+    far = Light(9.0, -9.0, 0.0, 20.0, 2.0, -2.0)
+    wanted = Light(most.across, least.down, least.level, 20.0, most.red, least.blue)
+    assert astuple(far.usual()) == pytest.approx(astuple(wanted))
+    near = Light(HIGH.across + 0.25, LOW.down - 0.125, HIGH.level + 1, LOW.contrast, 0.3, -0.1)
+    wanted = Light(HIGH.across - 0.25, LOW.down + 0.125, HIGH.level - 1, LOW.contrast, 0.3, -0.1)
     assert astuple(near.usual()) == pytest.approx(astuple(wanted))
     assert LOW.usual() == LOW
     assert HIGH.usual() == HIGH
+
+
+@pytest.mark.parametrize(("seen", "wanted"), [
+    ((-0.1, -0.17), (0.04, -0.17)),  # 0.07 outside, so 0.07 inside: 0.4 of the way to 0.25
+    ((-0.1, -0.41), (0.04, -0.314)),  # blue is usual, and goes 0.4 of its way to -0.17
+    ((-0.1, 0.063), (0.04, -0.0302)),  # blue by itself would go 0.066 of its 0.233
+    ((0.9, -0.3), (0.25, -0.17)),
+    ((0.3, 0.3), (0.25, -0.17)),
+    ((0.0, 0.0), (0.0, 0.0)),  # grey
+    ((0.06, -0.05), (0.06, -0.05)),  # pale
+])
+def test_both_colours_go_the_same_share_of_their_way(seen: tuple[float, float], wanted: tuple[float, float]) -> None:
+    its = replace(LOW, red=seen[0], blue=seen[1]).usual()
+    assert (its.red, its.blue) == pytest.approx(wanted)
+    assert its == replace(LOW, red=its.red, blue=its.blue)
 
 
 def test_probes_are_evened_and_portraits_are_not(small) -> None:
