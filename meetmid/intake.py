@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.errors import InputError, TooLargeError
 from meetmid.faces.alignment import FINE
+from meetmid.faces.colours import swapped
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for
 from meetmid.gallery.crops import CropStore
@@ -319,7 +320,8 @@ class Intake:
                     f"a crop of {width} x {height} px does not fit in half of memory_limit ({self.memory} bytes) as floats: "
                     f"set {name}, or raise memory_limit"
                 )
-        return replace(found, picture=work, is_evened=is_probe and config.even_light and evened(work) is not work)
+        is_evened = is_probe and config.even_light and evened(work) is not work
+        return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work))
 
 
 def count(side: Sequence[Entry]) -> int:

@@ -223,7 +223,7 @@ class Matcher:
             del run
         assert scores is not None
         assert met is not None
-        told = notes(self, probes, dropped, met.stored)
+        told = notes(self, probes, dropped, met.stored, () if isinstance(gallery, Gallery) else met.status)
         crops, first = (probes.crops, probes.pool.first) if config.keep_crops else (None, None)
         return MatchResult(
             scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(), clock.seconds,

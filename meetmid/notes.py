@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from meetmid.faces.colours import SWAPPED
 from meetmid.faces.finding import EVENED
 from meetmid.faces.pixels import RECORDED
 from meetmid.result import CALIBRATED, UNCALIBRATED
@@ -17,8 +19,15 @@ SMALLEST = 16.0
 """Native face size in pixels below which nothing was measured (benchmarks/results)."""
 
 
-def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[str, ...]:
-    """Warnings about the scores of ``probes``, of whose gallery ``dropped`` hypotheses were unusable, kept as ``stored``."""
+def swapped(what: str, status: Sequence[str]) -> list[str]:
+    """A warning where some pictures look as if their red and blue were swapped."""
+    count = sum(SWAPPED in text for text in status)
+    return [f"{count} of {len(status)} {what}: {SWAPPED}"] if count else []
+
+
+def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str, portraits: Sequence[str] = ()) -> tuple[str, ...]:
+    """Warnings about the scores of ``probes``, of whose gallery ``dropped`` hypotheses were unusable, kept as ``stored``, and,
+    of portraits that were taken for them, the statuses."""
     found = [UNCALIBRATED if matcher.calibration is None else CALIBRATED]
     small = int((probes.sizes[:, 0] < SMALLEST).sum())
     if small:
@@ -38,6 +47,7 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str) -> tuple[s
     evened = sum(EVENED in status for status in probes.status)
     if evened:
         found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")
+    found += [*swapped("probes", probes.status), *swapped("portraits", portraits)]
     recorded = sum(RECORDED in status for status in probes.status)
     if recorded:
         found.append(f"{recorded} of {len(probes.ids)} probes have a size {RECORDED}: see pixel_aspect and their status")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from meetmid.config import Color, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate
+from meetmid.faces.colours import SWAPPED
 from meetmid.faces.crops import Face, cut, given_faces, most_prominent
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
@@ -54,7 +55,7 @@ class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``why`` ``"auto"`` did not take a picture as small as a crop for one; ``fine``, the crop's pixels per pixel
     of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``recorded``, what its
-    size says of its pixels."""
+    size says of its pixels; ``is_swapped``, whether its red and blue seem swapped."""
 
     picture: NDArray[np.uint8]
     native: float
@@ -63,6 +64,7 @@ class FoundCrop:
     fine: int = 1
     is_evened: bool = False
     recorded: str = ""
+    is_swapped: bool = False
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
@@ -73,6 +75,8 @@ class FoundCrop:
             told.append(f"small as a face crop, but {self.why}")
         if self.is_evened:
             told.append(EVENED)
+        if self.is_swapped:
+            told.append(SWAPPED)
         return [*told, self.recorded] if self.recorded else told
 
 
