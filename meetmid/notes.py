@@ -19,7 +19,7 @@ SMALLEST = 16.0
 """Native face size in pixels below which nothing was measured (benchmarks/results)."""
 
 
-def swapped(what: str, status: Sequence[str]) -> list[str]:
+def swapped_note(what: str, status: Sequence[str]) -> list[str]:
     """A warning where some pictures look as if their red and blue were swapped."""
     count = sum(SWAPPED in text for text in status)
     return [f"{count} of {len(status)} {what}: {SWAPPED}"] if count else []
@@ -47,7 +47,7 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str, portraits:
     evened = sum(EVENED in status for status in probes.status)
     if evened:
         found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")
-    found += [*swapped("probes", probes.status), *swapped("portraits", portraits)]
+    found += [*swapped_note("probes", probes.status), *swapped_note("portraits", portraits)]
     recorded = sum(RECORDED in status for status in probes.status)
     if recorded:
         found.append(f"{recorded} of {len(probes.ids)} probes have a size {RECORDED}: see pixel_aspect and their status")

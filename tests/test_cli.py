@@ -102,6 +102,16 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     assert len(flat) == 21
 
 
+def test_enrolling_tells_of_swapped_red_and_blue(folders: Path, generators: list[str], capsys) -> None:
+    assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 0
+    assert "bluer" not in capsys.readouterr().err
+    for k in (1, 2):
+        skin = np.zeros((64, 64, 3), np.uint8) + np.array([90, 120, 170], np.uint8)
+        Image.fromarray(skin).save(folders / "gallery" / f"{k}.png")
+    assert main(["enroll", "gallery", "wrong", *MODEL, *generators]) == 0
+    assert "note: 2 of 10 portraits: bluer than red" in capsys.readouterr().err
+
+
 def test_one_enrolment_for_probes_of_several_sizes(folders: Path, generators: list[str], capsys) -> None:
     options = [*MODEL, *generators, "--preset", "fast", "--scales", "2", "--lr-size", "12,24"]
     assert main(["enroll", "gallery", "store", *options]) == 0

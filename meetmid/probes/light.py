@@ -32,7 +32,7 @@ DARK = 4.0
 """Grey levels added before the logarithm, so that the noise of black pixels counts for little."""
 
 STEEPEST = 8.0
-"""Contrast, or a channel, grows this many times at most: what has less has too few grey levels to show a face."""
+"""Contrast, and before it a channel, grows this many times at most: what has less has too few grey levels to show a face."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def light(crop: NDArray[np.uint8]) -> Light:
 
 
 def evened(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A face crop (H, W, 3) uint8 RGB whose light is brought within ``USUAL``, or as near as ``STEEPEST`` and black and white
-    allow; itself where it lies within, or where a side is shorter than 6 px."""
+    """A face crop (H, W, 3) uint8 RGB whose light is brought within ``USUAL``, one number after the other, as near as
+    ``STEEPEST`` and black and white allow; itself where it lies within, or where a side is shorter than 6 px."""
     if min(crop.shape[:2]) < LEAST:
         return crop
     its = light(crop)
