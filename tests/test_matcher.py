@@ -145,9 +145,9 @@ def test_the_best_portrait_of_a_group_may_count_alone(small, face, probes):
             assert same(found.gallery_picture, shown[found.gallery])
 
 
-def test_broken_probes_cost_their_rows_only(small, face, portraits, tmp_path):
+def test_broken_probes_cost_their_rows_only(small, red_face, portraits, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
-    good = [face(k, 20) for k in range(7)]
+    good = [red_face(k, 20) for k in range(7)]
     text, gone = tmp_path / "text.jpg", tmp_path / "gone.png"
     batch = [good[0], text, *good[1:4], np.zeros((5, 5), np.float32), *good[4:6], gone, good[6]]
     bad = [1, 5, 8]
@@ -310,10 +310,10 @@ def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
         assert same(matcher.match(probes, matcher.enroll(portraits)), matcher.match(probes, portraits))
 
 
-def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
+def test_what_is_too_large_is_told_and_not_left_out_silently(small, red_face):
     with small(lr_size=None, scales=(2, 8), sigmas=(0.0,), work_size=None, paths="none") as matcher:
-        result = matcher.match([face(1, 140), face(2, 20)], face(3))
-        alone = matcher.match(face(1, 140), face(3))
+        result = matcher.match([red_face(1, 140), red_face(2, 20)], red_face(3))
+        alone = matcher.match(red_face(1, 140), red_face(3))
         assert alone.scores[0, 0] == result.scores[0, 0]
         assert {what.scale for what, _ in alone.explain(0, 0).probe_shares} == {1, 2}
         assert {what.size for what, _ in alone.explain(0, 0).gallery_shares} <= {None, (280, 280)}
@@ -323,18 +323,18 @@ def test_what_is_too_large_is_told_and_not_left_out_silently(small, face):
         assert not result.failed
         assert any("1 of 2 probes are too large" in w for w in result.warnings)
         matcher._memory = 700_000
-        result = matcher.match([face(1, 140), face(2, 20)], face(3))
+        result = matcher.match([red_face(1, 140), red_face(2, 20)], red_face(3))
         assert "140 x 140 px does not fit in half of memory_limit" in result.probe_status[0]
         assert np.isnan(result.scores[:, 0]).tolist() == [True, False]
     with small(degrade_size=400) as matcher:
         matcher._memory = 10_000_000
-        (status,) = matcher.enroll(face(1)).status
+        (status,) = matcher.enroll(red_face(1)).status
         assert status.startswith("a crop of 400 x 400 px does not fit in half of memory_limit")
         assert status.endswith("as floats: set degrade_size, or raise memory_limit")
-        assert matcher.lift(face(1)).status == ("ok",)  # probes are not degraded
+        assert matcher.lift(red_face(1)).status == ("ok",)  # probes are not degraded
     with small(degrade_size=400, paths="none") as matcher:
         matcher._memory = 10_000_000
-        assert matcher.enroll(face(1)).status == ("ok",)
+        assert matcher.enroll(red_face(1)).status == ("ok",)
 
 
 def test_pickling_leaves_the_callback_behind(small, probes, portraits):

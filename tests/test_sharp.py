@@ -23,8 +23,8 @@ def cosines(a, b):
 
 
 @pytest.fixture
-def sharp(face):
-    made = [face(seed, 64) for seed in (11, 12)]
+def sharp(red_face):
+    made = [red_face(seed, 64) for seed in (11, 12)]
     assert min(Detail.of(crop).resolution for crop in made) >= 20
     return made
 
@@ -226,7 +226,7 @@ def test_their_scores_are_explained(small, sharp, far, portraits):
         assert (told.probe.scale, told.gallery.path, told.gallery.size) == (1, (), None)
         assert told.similarity == pytest.approx(result.scores[2, 3], abs=1e-5)
         assert [len(told.probe_shares), len(told.gallery_shares)] == [1, 1]
-        assert max(len(result.explain(0, g).gallery_shares) for g in range(len(portraits))) > 1
+        assert len(result.explain(0, 3).gallery_shares) > 1
 
 
 def test_native_sizes_have_no_gallery_for_them(small, sharp, far, portraits):

@@ -197,20 +197,20 @@ def test_counts_that_do_not_fit_are_config_errors() -> None:
 # --- through the Matcher ----------------------------------------------------------------------------------------------
 
 
-def test_a_batch_keeps_pictures_without_a_face_as_failures(small, face) -> None:
+def test_a_batch_keeps_pictures_without_a_face_as_failures(small, red_face) -> None:
     class Second(Finder):
         def detect(self, image: np.ndarray) -> list[Face]:
             self.asked += 1
             return [] if self.asked == 2 else [Face((10, 10, 40, 40))]
 
     with small(faces="detect", detector=Second()) as matcher:
-        result = matcher.match([face(k) for k in range(3)], [face(9)])
+        result = matcher.match([red_face(k) for k in range(3)], [red_face(9)])
     assert result.probe_status == ("ok", "no face found", "ok")
     assert np.isnan(result.scores[1]).all()
     assert np.isfinite(result.scores[[0, 2]]).all()
 
 
-def test_auto_cuts_the_face_out_of_a_small_picture_that_shows_much_more(small, face, monkeypatch) -> None:
+def test_auto_cuts_the_face_out_of_a_small_picture_that_shows_much_more(small, red_face, monkeypatch) -> None:
     """Where the library's own finder sees one that takes less than half of the sides; others stay crops."""
     sides = {64: 31.0, 60: 31.0, 48: 0.0}  # of the face that is seen in pictures of these sizes
     asked: list[tuple[int, ...]] = []
@@ -222,7 +222,7 @@ def test_auto_cuts_the_face_out_of_a_small_picture_that_shows_much_more(small, f
 
     monkeypatch.setattr(finders.Finder, "rough", rough)
     monkeypatch.setattr(finders.Finder, "pointed", lambda self, image, its: its)
-    probes, portraits = [face(k, size) for k, size in enumerate(sides)], [face(3, 64), face(4, 60)]
+    probes, portraits = [red_face(k, size) for k, size in enumerate(sides)], [red_face(3, 64), red_face(4, 60)]
     told = "ok: small as a face crop, but showed much more than a face, which was cut out"
     with small(faces="auto", crop="box") as matcher:
         result = matcher.match(probes, portraits)

@@ -82,7 +82,7 @@ def test_the_finder_that_ships_knows_chips_from_aligned_crops(data):
     assert status["aligned"] == ("ok",) * 12
 
 
-def test_auto_aligns_what_a_box_cut_out(small, face, monkeypatch):
+def test_auto_aligns_what_a_box_cut_out(small, red_face, monkeypatch):
     """By the library's own finder, for both sides, and only where crops are aligned; the status says so."""
     points = {60: smaller(0.7) + 2.0, 48: ARCFACE_112.scaled(48, 48)}
 
@@ -94,7 +94,7 @@ def test_auto_aligns_what_a_box_cut_out(small, face, monkeypatch):
 
     monkeypatch.setattr(finders.Finder, "rough", rough)
     monkeypatch.setattr(finders.Finder, "pointed", lambda self, image, its: its)
-    chip, aligned, portraits = face(1, 60), face(2, 48), [face(3, 60), face(4, 48)]
+    chip, aligned, portraits = red_face(1, 60), red_face(2, 48), [red_face(3, 60), red_face(4, 48)]
     told = "ok: small as a face crop, but its face lay elsewhere than in an aligned one, so that it was aligned"
     with small(faces="auto", crop="arcface5", work_size=None) as matcher:
         result = matcher.match([chip, aligned], portraits)

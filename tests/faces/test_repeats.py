@@ -90,8 +90,8 @@ def test_flat_and_tiny_pictures_are_left():
 
 
 @pytest.mark.parametrize("coding", [None, 85])
-def test_a_zoomed_probe_is_lifted_as_what_it_was(small, face, portraits, coding):
-    far = [to_uint8(resize(to_float(face(seed, 96)), (20, 20))) for seed in (1, 2)]
+def test_a_zoomed_probe_is_lifted_as_what_it_was(small, red_face, portraits, coding):
+    far = [to_uint8(resize(to_float(red_face(seed, 96)), (20, 20))) for seed in (1, 2)]
     large = [zoomed(picture, 4, 4) for picture in far]
     large = large if coding is None else [coded(picture, coding) for picture in large]
     with small(sharp_between=(16, 50)) as matcher:
