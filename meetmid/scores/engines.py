@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.scores import kernels
+from meetmid.scores import amx, kernels
 from meetmid.scores.device import Placed, device_maxima, tiles
 from meetmid.scores.panels import Stack, multiplied, stacks
 from meetmid.scores.registers import maxima
@@ -101,8 +101,11 @@ class Rounded:
         offset: int, where: Places | None,
     ) -> None:
         """``where`` stays as it is."""
-        its = inner.fours, inner.scale, tile.stack.values, tile.stack.begins
-        maxima(*its, cuts, entry, column, len(tile), best, offset, _NOWHERE)
+        given = inner.fours, inner.scale, tile.stack.values, tile.stack.begins, cuts, entry, column, len(tile), best
+        if amx.takes(inner.fours):
+            amx.maxima(*given)
+        else:
+            maxima(*given, offset, _NOWHERE)
 
     def scaled(self, best: NDArray[Any], tile: ByteTile, column: int) -> None:
         """Multiply by the columns' steps."""

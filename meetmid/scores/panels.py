@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.scores import amx
 from meetmid.scores.registers import WIDEST, products
 
 MOST = 5
@@ -49,7 +50,7 @@ def stacks(columns: NDArray[Any]) -> Iterator[Stack]:
 def multiplied(rows: NDArray[Any], stack: Stack) -> NDArray[Any]:
     """The products of rows (n, D) with a stack, (n, columns of whole panels)."""
     found = np.empty((len(rows), stack.begins.size), rows.dtype)
-    products(rows, stack.values, stack.begins, found)
+    (amx.products if amx.takes(rows) else products)(rows, stack.values, stack.begins, found)
     return found
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.scores import kernels
+from meetmid.scores.amx import SIDE
 from meetmid.scores.engines import Engine, Exact
-from meetmid.scores.registers import TOGETHER
 from meetmid.scores.side import Block, Side
 
 Scores = NDArray[np.float32]
@@ -196,7 +196,7 @@ def _pieces(cuts: Positions, most: int) -> Iterator[_Piece]:
 def _whole_blocks(rows: int, most: int) -> int:
     """Rows of each of the fewest products of about ``most`` rows that so many take: none but the last ends within a block."""
     even = -(-rows // -(-rows // most))
-    return -(-even // TOGETHER) * TOGETHER
+    return -(-even // SIDE) * SIDE  # a multiple of the registers' blocks too
 
 
 @functools.cache

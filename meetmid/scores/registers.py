@@ -26,9 +26,11 @@ Positions = NDArray[np.int64]
 Places = NDArray[np.int32]
 
 _TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
-_HAS = {name[1:] for name in _FEATURES.split(",") if name.startswith("+")}
-LANES = 16 if "avx512f" in _HAS else 8 if "avx" in _HAS else 4
-"""Numbers of four bytes in a vector of the processor that numba compiles for."""
+FEATURES = {name[1:] for name in _FEATURES.split(",") if name.startswith("+")}
+"""Of the processor that numba compiles for."""
+
+LANES = 16 if "avx512f" in FEATURES else 8 if "avx" in FEATURES else 4
+"""Numbers of four bytes in a vector."""
 
 REGISTERS = 16 if _TRIPLE.startswith("x86") and LANES < 16 else 32
 TOGETHER = REGISTERS // 4
@@ -41,7 +43,7 @@ WIDEST = VECTORS * LANES
 STRIP = 64
 """Rows that meet all panels before the next rows do: they stay in the second cache."""
 
-FOURS = "avx512vnni" in _HAS if LANES == 16 else "avxvnni" in _HAS
+FOURS = "avx512vnni" in FEATURES if LANES == 16 else "avxvnni" in FEATURES
 """Whether one instruction adds four products of bytes to a whole number."""
 
 PAIRS = {16: ("avx512bw", "avx512.pmaddw.d.512"), 8: ("avx2", "avx2.pmadd.wd"), 4: ("sse2", "sse2.pmadd.wd")}[LANES]
@@ -82,7 +84,7 @@ def _add_bytes(builder: Any, total: Any, row: Any, column: Any) -> Any:
 def _pairs(builder: Any, one: Any, other: Any) -> Any:
     """Sums of two neighbouring products of 16 bits each."""
     needs, name = PAIRS
-    if needs in _HAS:
+    if needs in FEATURES:
         return _call(builder, f"llvm.x86.{name}", _WHOLES, one, other)
     found = []
     for first in (0, 1):

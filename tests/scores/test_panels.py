@@ -206,7 +206,7 @@ def told_by(script: str, cache: Path, **more: str) -> list[str]:
 def test_vectors_of_other_processors_give_the_same_bits(name: str, tmp_path: Path) -> None:
     """Only the shapes and instructions are those of others, and that some take several steps: the code runs here."""
     triple, shape = SHAPES[name]
-    lacks = set(re.findall(r"avx\w*", triple)) - registers._HAS
+    lacks = set(re.findall(r"avx\w*", triple)) - registers.FEATURES
     if lacks:
         pytest.skip(f"this processor has no {', '.join(sorted(lacks))}")
     script = OTHER.replace("{TUPLE}", triple).replace("{SHAPE}", str(shape))

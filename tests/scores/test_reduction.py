@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meetmid.scores import reduction
+from meetmid.scores.amx import SIDE
 from meetmid.scores.fusion import fuse
-from meetmid.scores.registers import TOGETHER
 
 
 @given(st.lists(st.integers(0, 300), min_size=1, max_size=12), st.integers(1, 400))
@@ -18,13 +18,13 @@ def test_pieces_hold_every_row_once_in_order(lengths: list[int], most: int) -> N
     pieces, reached = list(reduction._pieces(cuts, most)), 0
     for piece in pieces:
         assert piece.first == reached
-        assert 0 < piece.last - piece.first <= most + TOGETHER - 1
+        assert 0 < piece.last - piece.first <= most + SIDE - 1
         if piece.whole:
             assert np.array_equal(cuts[piece.entry : piece.entry + len(piece.cuts)] - piece.first, piece.cuts)
             assert piece.last - piece.first <= most
         else:
             assert cuts[piece.entry] <= piece.first < piece.last <= cuts[piece.entry + 1]
-            assert piece.last == cuts[piece.entry + 1] or (piece.last - piece.first) % TOGETHER == 0
+            assert piece.last == cuts[piece.entry + 1] or (piece.last - piece.first) % SIDE == 0
         reached = piece.last
     assert reached == cuts[-1]
 
