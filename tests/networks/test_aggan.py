@@ -145,8 +145,8 @@ def test_discriminators_have_the_measured_size(
 
 
 def test_a_discriminator_scores_the_attended_features() -> None:
-    model = AGGANDiscriminator(5, width=4).eval()
-    thermal, picture = torch.randn(2, 3, 64, 64), torch.randn(2, 3, 64, 64)
+    model = AGGANDiscriminator(5, width=4).eval().double()  # libraries' float32 rounds in its own way on every processor
+    thermal, picture = torch.randn(2, 2, 3, 64, 64, dtype=torch.float64)
     scores, logits = model(thermal, picture)
     features = model.model(torch.cat([thermal, picture], 1))
     attended, expected = class_activation(features, model.gap_fc, model.gmp_fc, model.conv1x1)
