@@ -37,7 +37,7 @@ SIDE = 16
 PANEL = 3 * SIDE
 """Columns of the panels that are met: as wide as AVX-512 has them, which all processors with such registers have."""
 
-EIGHT = 8
+AT_ONCE = 8
 """Rows whose maxima are taken at once."""
 
 STRIP = 64
@@ -172,7 +172,7 @@ def _largest(typing: Any, found: Any, first: Any, scale: Any, out: Any) -> Any:
         found, scale, out = (context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 2, 3))
         kind, steps = args[1].type, []
         start = builder.gep(found.data, [builder.mul(args[1], ir.Constant(kind, PANEL))])
-        for row in range(EIGHT):
+        for row in range(AT_ONCE):
             step = builder.load(builder.gep(scale.data, [ir.Constant(kind, row)]))
             alone = builder.insert_element(ir.Constant(_FLOATS, ir.Undefined), step, ir.Constant(ir.IntType(32), 0))
             steps.append(builder.shuffle_vector(alone, alone, ir.Constant(_WHOLES, [0] * SIDE)))
@@ -193,11 +193,11 @@ def _largest(typing: Any, found: Any, first: Any, scale: Any, out: Any) -> Any:
 @numba.njit(**_finite)
 def _raise(found: Rows, scale: Rows, top: Rows, low: int, high: int, row: Rows) -> None:
     """``row`` = its maximum with the rows low .. high of ``found`` times ``scale``."""
-    while low + EIGHT <= high:
+    while low + AT_ONCE <= high:
         _largest(found, low, scale[low:], top)
         for i in range(len(row)):
             row[i] = max(row[i], top[i])
-        low += EIGHT
+        low += AT_ONCE
     for j in range(low, high):
         its, step = found[j], scale[j]
         for i in range(len(row)):
