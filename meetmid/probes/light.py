@@ -5,7 +5,9 @@ logarithm is added. So the channels are scaled where the face is redder, greener
 the logarithm of the face's luma and taken away where it is steeper than usual (H. A. Rowley, S. Baluja and T. Kanade, "Neural
 network-based face detection", IEEE PAMI 20(1), 1998, section 2.1, fit one to the grey levels of an oval and take all of it
 away); then grey levels are scaled about their mean, and moved, where their contrast and mean are unusual. A face in usual light
-stays as it is, to the bit.
+stays as it is, to the bit. What hides the middle of a face, as dark glasses do, is no light: it counts little in the plane,
+which is fitted by least squares whose weights follow from what they leave (P. W. Holland and R. E. Welsch, "Robust regression
+using iteratively reweighted least-squares", Communications in Statistics A 6(9), 1977).
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ LEAST = 6
 
 DARK = 4.0
 """Grey levels added before the logarithm, so that the noise of black pixels counts for little."""
+
+FITS, SMOOTH = 6, 0.02
+"""How often the plane is fitted, and what the deviation from it is at least."""
 
 STEEPEST = 8.0
 """Contrast, and before it a channel, grows this many times at most: what has less has too few grey levels to show a face."""
@@ -89,12 +94,24 @@ def light(crop: NDArray[np.uint8]) -> Light:
     its = replace(USUAL[0], red=math.log(red / green), blue=math.log(blue / green))
     small = small * _gains(its, its.usual())
     grown = np.log(_luma(small)[face] + DARK)
-    right, below = (np.broadcast_to(axis, face.shape)[face] for axis in (x, y))
-    below = below - below.mean()
-    across, down = (float((axis * grown).sum() / (axis * axis).sum()) for axis in (right, below))
+    across, down = _slopes(grown, *(np.broadcast_to(axis, face.shape)[face] for axis in (x, y)))
     its = replace(its, across=across, down=down)
     luma = _luma(_tilted(small, its, its.usual()))[face]
     return replace(its, level=float(luma.mean()), contrast=float(luma.std()))
+
+
+def _slopes(values: NDArray[np.float64], right: NDArray[np.float64], below: NDArray[np.float64]) -> tuple[float, float]:
+    """The slopes of a plane through ``values`` (n,) at these places: what lies further from it than its standard deviation, as
+    the median of the distances tells it, counts by the inverse square of how many of these it lies away."""
+    axes = np.stack([right, below, np.ones(len(values))])
+    weights = np.ones(len(values))
+    for _ in range(FITS):
+        weighted = axes * weights
+        plane = np.linalg.solve(weighted @ axes.T, weighted @ values)
+        left = values - plane @ axes
+        deviation = 1.4826 * float(np.median(np.abs(left - np.median(left)))) + SMOOTH
+        weights = np.maximum(1.0, np.abs(left) / deviation) ** -2
+    return float(plane[0]), float(plane[1])
 
 
 def evened(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
