@@ -5,8 +5,8 @@
 Aligned faces as two simulated cameras caught them, then lit otherwise: by a quarter of the light, through fog, flatly, by a
 lamp above or beside a face that is taken for half an ellipsoid with matt skin (Lambert's law, ambient light besides, hard or
 soft), and by coloured lamps, which multiply each channel; and behind dark glasses, which are no light. ``balanced`` as it ships
-beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 % intervals that draw people, and how many
-probes were changed. Writes benchmarks/results/light.csv.
+beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 % intervals that draw people, and how
+many probes were changed. Writes benchmarks/results/light.csv.
 
 The committed table has the rows of other matchers, from a run of their own, below the pair's.
 
