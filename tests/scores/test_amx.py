@@ -17,7 +17,7 @@ from meetmid.scores import amx, registers
 from meetmid.scores.panels import MOST, multiplied, stacks
 from meetmid.scores.registers import WIDEST
 
-from .test_panels import NOWHERE, bytes_drawn, cut, drawn, scores_of, told_by
+from .test_panels import NOWHERE, byte_maxima, bytes_drawn, drawn, scores_of, told_by
 
 WORDS = np.zeros((amx.SIDE, amx.SIDE), np.int32)
 CPU = Path("/proc/cpuinfo")
@@ -46,21 +46,8 @@ def test_products_are_exact(seed: int, count: int, columns: int, lines: int) -> 
 @settings(max_examples=80)
 @given(st.integers(0, 2**32), st.integers(16, 200), st.integers(1, 3 * WIDEST), st.integers(1, 3))
 def test_maxima_are_those_of_the_loops_and_without_such_registers(seed: int, count: int, columns: int, lines: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows, others = bytes_drawn(seed, count, columns, 16 * lines)
-    scale = rng.uniform(0, 1, count).astype(np.float32)
-    (stack,) = stacks(others.view(np.int32))
-    begins = np.zeros_like(stack.begins)
-    begins.reshape(-1)[:columns] = rng.integers(-(2**30), 2**30, columns)  # beyond what float32 tells apart
-    cuts, width = cut(rng, count), int(rng.integers(1, columns + 1))
-    best = rng.normal(size=(len(cuts), columns + 2)).astype(np.float32)
-    wanted, without = best.copy(), best.copy()
-    scaled = (rows.astype(np.int64) @ others.T.astype(np.int64) + begins.reshape(-1)[:columns]).astype(np.float32)
-    scaled *= scale[:, None]
-    for g in range(len(cuts) - 1):
-        for j in range(cuts[g], cuts[g + 1]):
-            wanted[g + 1, 1 : width + 1] = np.maximum(wanted[g + 1, 1 : width + 1], scaled[j, :width])
-    given = rows.view(np.int32), scale, stack.values, begins, cuts, 1, 1, width
+    given, best, wanted = byte_maxima(seed, count, columns, 16 * lines)
+    without = best.copy()
     amx.maxima(*given, best)
     assert np.array_equal(best, wanted)
     registers.maxima(*given, without, 0, NOWHERE)

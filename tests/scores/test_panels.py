@@ -109,9 +109,10 @@ def test_products_of_bytes_are_exact(seed: int, count: int, columns: int, length
     assert np.array_equal(products(rows.view(np.int32), others.view(np.int32)), exact)
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 2**32), st.integers(1, 150), st.integers(1, 3 * WIDEST), st.integers(1, 9))
-def test_maxima_of_bytes_are_those_of_the_loops(seed: int, count: int, columns: int, length: int) -> None:
+def byte_maxima(
+    seed: int, count: int, columns: int, length: int
+) -> tuple[tuple[np.ndarray | int, ...], np.ndarray, np.ndarray]:
+    """What maxima of bytes are given, what they raise, and what the loops make of that."""
     rng = np.random.default_rng(seed)
     rows, others = bytes_drawn(seed, count, columns, length)
     scale = rng.uniform(0, 1, count).astype(np.float32)
@@ -126,7 +127,14 @@ def test_maxima_of_bytes_are_those_of_the_loops(seed: int, count: int, columns: 
     for g in range(len(cuts) - 1):
         for j in range(cuts[g], cuts[g + 1]):
             wanted[g + 1, 1 : width + 1] = np.maximum(wanted[g + 1, 1 : width + 1], scaled[j, :width])
-    assert maxima(rows.view(np.int32), scale, stack.values, begins, cuts, 1, 1, width, best, 0, NOWHERE)
+    return (rows.view(np.int32), scale, stack.values, begins, cuts, 1, 1, width), best, wanted
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32), st.integers(1, 150), st.integers(1, 3 * WIDEST), st.integers(1, 9))
+def test_maxima_of_bytes_are_those_of_the_loops(seed: int, count: int, columns: int, length: int) -> None:
+    given, best, wanted = byte_maxima(seed, count, columns, length)
+    assert maxima(*given, best, 0, NOWHERE)
     assert np.array_equal(best, wanted)
 
 
