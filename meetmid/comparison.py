@@ -235,17 +235,18 @@ class Comparison:
 
     def plain_sides(self, probes: TemplatePool, gallery: TemplatePool) -> tuple[Side, Side]:
         """The pictures of both sides as they are, centred by the mean of the portraits'."""
-        weights = allocate((len(gallery.weights), 1, gallery.weights.shape[2]), self.intake.memory // 8)
-        weights[:, 0, 0] = gallery.weights[:, 0, 0]
+        scales = self.config.own_scales
+        weights = allocate((len(gallery.weights), scales, gallery.weights.shape[2]), self.intake.memory // 8)
+        weights[:, :, 0] = gallery.weights[:, :scales, 0]
         p = Side(probes.templates, probes.weights, probes.first)
-        g = replace(Side(gallery.templates, gallery.weights, gallery.first).at_scale(0), weights=weights)
+        g = replace(Side(gallery.templates, gallery.weights, gallery.first).at_scales(0, scales), weights=weights)
         means = None
         if self.config.centering == "set":
             alone = TemplatePool(g.templates, weights, gallery.first)
             _check_set(alone)
             means = pool_means(alone)
         elif self.config.centering == "reference":
-            means = self.reference().of("gallery", (1,))
+            means = self.reference().of("gallery", scale_labels(self.config)[:scales])
         return self._centred(p, means), self._centred(g, means)
 
     def _centred(self, side: Side, means: NDArray[np.float32] | None) -> Side:

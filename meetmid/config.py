@@ -27,6 +27,7 @@ Color = Literal["rgb", "bgr"]
 Faces = Literal["auto", "crop", "detect", "landmarks"]
 Crop = Literal["arcface5", "box", "square"]
 Errors = Literal["record", "raise"]
+Cover = Literal["nothing", "mask", "glasses", "hat"]
 
 SIGMAS = tuple(k / 15 for k in range(16))
 """The 16 blur levels, linear from 0 to 1 (Grm et al. 2023, section 3.2; spacing: networks.md section 2.3)."""
@@ -144,6 +145,11 @@ class MatchConfig:
     coloured lamp - back to what is usual (:mod:`meetmid.probes.light`) before a hypothesis is made of them; the status says
     which. Their detail is measured, and their crop kept, as they came.
 
+    Hidden parts: ``covered_by`` says what hides a part of the probes' faces: a ``"mask"`` (or scarf), dark ``"glasses"`` or a
+    ``"hat"``. Each picture of either side, portraits degraded or not, is then seen a second time with these rows covered
+    (:mod:`meetmid.faces.covers`), as a scale of its own at the pictures' own size. It needs faces aligned like ArcFace's, and a
+    gallery that was enrolled for it.
+
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,
     which was made for such pictures.
@@ -174,6 +180,7 @@ class MatchConfig:
     identity_weight: float = 1.0
     sharp_between: tuple[float, float] | None = None
     even_light: bool = False
+    covered_by: Cover = "nothing"
     portrait_weight: int = 1
     degraded_by: Literal["gallery", "probe"] = "gallery"
     paths: str | tuple[str | tuple[str, ...], ...] = "len<=3"
@@ -220,6 +227,11 @@ class MatchConfig:
             )
         if self.even_light and 1 in self.scales:
             raise ConfigError(f"even_light=True expects no scale 1: what is translated need not show light; got {self.scales}")
+        if self.covers and not (self.comparable and self.crop == "arcface5"):
+            raise ConfigError(
+                f"covered_by={self.covered_by!r} expects identity=True, no scale 1 and crop='arcface5', got {self.identity}, "
+                f"{self.scales} and {self.crop!r}"
+            )
         if self.scales and not self.sigmas:
             raise refused(self, _EXPECTED, "sigmas")
         if self.score_norm == "z" and not self.additive:
@@ -257,6 +269,16 @@ class MatchConfig:
         if resolution >= high:
             return 1.0
         return (resolution - low) / (high - low) if resolution > low else 0.0
+
+    @property
+    def covers(self) -> bool:
+        """Whether there is a scale of covered pictures."""
+        return self.covered_by != "nothing"
+
+    @property
+    def own_scales(self) -> int:
+        """How many scales, the first ones, hold pictures at their own size: as they are, and covered."""
+        return self.identity + self.covers
 
     @property
     def comparable(self) -> bool:
@@ -308,7 +330,7 @@ _NOT_GALLERY = frozenset((
 
 _LATER = {
     "portrait_weight": 1, "degraded_by": "gallery", "score_norm": "none", "sharp_between": None, "even_light": False,
-    "pixel_aspect": 1.0, "degrade_size": None,
+    "pixel_aspect": 1.0, "degrade_size": None, "covered_by": "nothing",
 }
 """Fields that hashes leave out at these values, since there were hashes before there were the fields."""
 

@@ -22,7 +22,7 @@ from meetmid.gallery.hypotheses import GalleryLayouts, gallery_hypotheses
 from meetmid.gallery.tree import work_image
 from meetmid.images import Entry, Source
 from meetmid.probes.hallucination import Hallucinator, working_size
-from meetmid.probes.hypotheses import left_out, probe_hypotheses, probe_slots, scale_labels
+from meetmid.probes.hypotheses import left_out, plain_hypotheses, probe_hypotheses, probe_slots, scale_labels
 from meetmid.probes.light import evened
 from meetmid.probes.resolution import Detail
 from meetmid.runtime.ahead import ahead
@@ -66,8 +66,9 @@ class Taken:
     picture, ``left_out``, the entries that are too large for a scale, and what they were ``made_by`` (configuration and
     models).
 
-    Of probes also ``plain``, templates (I, 1, 1, D) of the pictures as they are by the portraits' network, each weighing what
-    its detail says, and ``share`` (E,), what part of an entry's score they make up, in [0, 1]; entries of 1 have no others."""
+    Of probes also ``plain``, templates (I, 1, 1, D), (I, 2, 1, D) with covered ones, of the pictures as they are by the
+    portraits' network, each weighing what its detail says, and ``share`` (E,), what part of an entry's score they make up, in
+    [0, 1]; entries of 1 have no others."""
 
     ids: tuple[str, ...]
     status: tuple[str, ...]
@@ -156,9 +157,9 @@ class Intake:
         return pool, plain, self._shares(pool, plain, details)
 
     def plain(self, counts: list[int]) -> TemplatePool:
-        """Room for one template of every picture, none where no picture is compared as it is."""
+        """Room for the templates of every picture at its own size, none where no picture is compared as it is."""
         kept = counts if self.config.sharp_between is not None else []
-        return TemplatePool.empty(kept, (1, 1, self.network.length), self.memory // 8)
+        return TemplatePool.empty(kept, (max(1, self.config.own_scales), 1, self.network.length), self.memory // 8)
 
     def _lift(
         self, crop: NDArray[np.uint8], detail: Detail | None, seen: MatchConfig, extraction: Extraction, pool: TemplatePool,
@@ -170,13 +171,13 @@ class Intake:
             made = probe_hypotheses(crop, seen, self.hallucinator, pool.weights[row])
             self._put(map(self.network.fitted, made), extraction, pool, row)
         if share == 1 or (share > 0 and not self._sees_alike):
-            made = probe_hypotheses(crop, seen, self.hallucinator, plain.weights[row], only=0)
+            made = plain_hypotheses(crop, seen, plain.weights[row])
             self._put(map(self.gallery_network.fitted, made), extraction, plain, row)
 
     def _degraded(self, layouts: GalleryLayouts) -> Make:
         def make(crop: NDArray[np.uint8], weights: NDArray[np.float32]) -> Iterator[Fitted]:
             made = gallery_hypotheses(crop, layouts, weights)
-            undegraded = islice(made, len(layouts.undegraded))
+            undegraded = islice(made, layouts.undegraded_runs())
             return chain(map(self.gallery_network.fitted, undegraded), map(self.degraded_network.fitted, made))
 
         return make
@@ -254,7 +255,7 @@ class Intake:
             rows, told = slice(pool.first[index], pool.first[index + 1]), []
             usable = bool(share[index] == 1 or (pool.weights[rows] > 0).any())
             if share[index] == 1:
-                notes[index], sharp = [], int((plain.weights[rows] > 0).sum())
+                notes[index], sharp = [], int((plain.weights[rows] > 0).any(axis=(1, 2)).sum())
                 if sharp < len(entry.sources):
                     told = [f"compared by {sharp} of {len(entry.sources)} pictures as they are"]
             status.append(_status(entry, reasons[index], notes[index] + remarks[index] * usable + told, usable))
@@ -286,8 +287,9 @@ class Intake:
             for row, side in zip(range(low, high), held, strict=True):
                 own, part = self._share(details[row]), 1.0 if self.config.centering == "set" else side / max(1, most)
                 if 0 < own < 1 and self._sees_alike:
-                    np.copyto(plain.templates[row], pool.templates[row][:1, :1])
-                    plain.weights[row] = pool.weights[row, :1, :1]
+                    own_size = slice(self.config.own_scales), slice(1)
+                    np.copyto(plain.templates[row], pool.templates[row][own_size])
+                    plain.weights[row] = pool.weights[row][own_size]
                 plain.weights[row] *= np.float32(own)
                 share[entry] = max(share[entry], plain.weights[row, 0, 0])
                 plain.weights[row] *= np.float32(part**2)

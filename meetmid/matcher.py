@@ -16,6 +16,8 @@ from meetmid.config import PRESETS, MatchConfig, advised, configured, preset
 from meetmid.enrolment import Add, enroll_into, shared
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
+from meetmid.faces.alignment import TEMPLATES
+from meetmid.faces.covers import has_rows
 from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
 from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides
@@ -109,6 +111,11 @@ class Matcher:
                 self.config = replace(self.config, sharp_between=None)  # a preset's
             else:
                 self.network.check_same_crops(self.gallery_network, f"sharp_between={self.config.sharp_between}")
+        for aligned in {network.network.card.contract.alignment for network in (self.network, self.gallery_network)}:
+            if self.config.covers and not has_rows(TEMPLATES[aligned]):
+                raise ConfigError(
+                    f"covered_by={self.config.covered_by!r} expects matchers of faces aligned like ArcFace's, got {aligned!r}"
+                )
         self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
         for lr_size in self.config.sizes or (self.config.lr_side,):
             self.hallucinator.check(lr_size)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from meetmid.faces.colours import SWAPPED
+from meetmid.faces.covers import ROWS
 from meetmid.faces.finding import EVENED
 from meetmid.faces.pixels import RECORDED
 from meetmid.result import CALIBRATED, UNCALIBRATED
@@ -44,6 +45,12 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str, portraits:
         if matcher.calibration is not None:
             told += ": likelihood ratios hold for them only where the calibration was learned from such probes too"
         found.append(told)
+    if matcher.config.covers:
+        top, bottom = (round(100 * share) for share in ROWS[matcher.config.covered_by])
+        found.append(
+            f"covered_by={matcher.config.covered_by!r}: all faces were also compared with {top} to {bottom} % of their height "
+            f"covered on both sides, which costs hits where nothing is hidden"
+        )
     evened = sum(EVENED in status for status in probes.status)
     if evened:
         found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")

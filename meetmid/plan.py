@@ -78,11 +78,11 @@ def make_plan(
     layouts = GalleryLayouts.of(config)
     flips = 2 if config.flip else 1
     levels = len(config.sigmas) if config.scales else 0
-    per_probe = levels * len(config.scales) + config.identity
+    per_probe = levels * len(config.scales) + config.own_scales
     per_portrait = 0 if enrolled else layouts.networks_runs()
-    as_they_are = int(config.sharp_between is not None and networks[0] is not networks[1])
+    as_they_are = config.own_scales * (config.sharp_between is not None and networks[0] is not networks[1])
     runs = (flips * n_probes * (per_probe + as_they_are), flips * n_gallery * per_portrait)
-    moved = flips * n_gallery * (per_portrait - len(layouts.undegraded)) if config.degraded_by == "probe" else 0
+    moved = flips * n_gallery * (per_portrait - layouts.undegraded_runs()) if config.degraded_by == "probe" else 0
     moved -= flips * n_probes * as_they_are
     of_network = (runs[0] + moved, runs[1] - moved)
     own = [network.network.card.gmac for network in networks]

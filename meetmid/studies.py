@@ -238,8 +238,8 @@ def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, f
     if config.scales:
         work = work_image(crop, config.work_size, config.degradations.resize)
         seen = seen_by(work, config)
-        alone = replace(seen, sigmas=(0.0,), identity=False, sharp_between=None, even_light=False, score_norm="none")
-        largest = int(np.argmax(config.scales))
+        alone = replace(seen, sigmas=(0.0,), even_light=False)
+        largest = alone.own_scales + int(np.argmax(config.scales))
         shown = probe_pictures(work, alone, matcher.hallucinator, only=largest)
         made = next((to_uint8(picture) for _, _, _, picture in shown), None)
     if made is None:

@@ -102,6 +102,17 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     assert len(flat) == 21
 
 
+def test_what_hides_a_part_of_the_probes_is_said_to_both_commands(folders: Path, generators: list[str], capsys) -> None:
+    said = ["--covered-by", "mask", *MODEL, *generators]
+    assert main(["enroll", "gallery", "store", *said]) == 0
+    assert main(["match", "probes", "store", "-o", "r.json", *said]) == 1
+    result = meetmid.MatchResult.load("r.json")
+    assert result.config.covered_by == "mask"
+    assert any("covered_by='mask'" in text for text in result.warnings)
+    assert main(["match", "probes", "store", "-o", "r.json", *MODEL, *generators]) == 2
+    assert "differing: covered_by" in capsys.readouterr().err
+
+
 def test_enrolling_tells_of_swapped_red_and_blue(folders: Path, generators: list[str], capsys) -> None:
     assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 0
     assert "bluer" not in capsys.readouterr().err

@@ -38,7 +38,7 @@ WRONG_MATCH = [
     *[
         (name, v) for name in (
             "color", "crop", "blur_at", "normalize", "centering", "probe_rule", "gallery_rule", "pairing", "order", "select",
-            "portraits", "errors", "degraded_by", "score_norm",
+            "portraits", "errors", "degraded_by", "score_norm", "covered_by",
         ) for v in ("", "none of them", None, 3, ["rgb"], np.array(["rgb", "bgr"]))
     ],
     *[("sharp_between", v) for v in (0, 36, (0, 9), (-1, 9), (9, 8), "36", True, (9, NAN), (36,), (1, 2, 3))],
@@ -184,7 +184,7 @@ OTHER_GALLERY = {
     "matcher": "other", "crop": "box", "scales": (2,), "lr_size": 32, "identity": False, "paths": "none",
     "resolution_matching": False, "work_size": 256, "degrade_size": 128, "draws_per_node": 2,
     "degradations": DegradationOptions(patch=4), "flip": True, "normalize": "l2", "seed": 1, "portrait_weight": 2,
-    "degraded_by": "probe",
+    "degraded_by": "probe", "covered_by": "hat",
 }
 
 

@@ -68,10 +68,11 @@ def test_simulated_probes_repeat_by_seed_and_say_so(small, protocol: SearchProto
     assert first.gallery is protocol.gallery
 
 
-def test_quality_is_that_of_the_largest_scale_without_blur(small, protocol: SearchProtocol) -> None:
+@pytest.mark.parametrize("changes", [{}, {"covered_by": "hat"}, {"sharp_between": (5, 80)}, {"identity": False}], ids=str)
+def test_quality_is_that_of_the_largest_scale_without_blur(small, protocol: SearchProtocol, changes) -> None:
     from skimage.metrics import peak_signal_noise_ratio
 
-    with small() as matcher:
+    with small(**changes) as matcher:
         low = lowered(protocol.probes, matcher, 12)
         study = search_study(matcher, SearchProtocol("t", protocol.gallery, low), draws=20)
         wanted = []

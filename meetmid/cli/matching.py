@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from meetmid.cli.bar import Bar
-from meetmid.config import PRESETS, Faces
+from meetmid.config import PRESETS, Cover, Faces
 from meetmid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_matcher(options: argparse.Namespace, preset: str | None = None, **extra
         extra["lr_size"] = options.lr_size if len(options.lr_size) > 1 else options.lr_size[0] or None
     if options.no_identity:
         extra["identity"] = False
-    for name in ("faces", "pixel_aspect", "seed", "errors"):
+    for name in ("faces", "pixel_aspect", "covered_by", "seed", "errors"):
         if getattr(options, name) is not None:
             extra[name] = getattr(options, name)
     matcher = Matcher(
@@ -64,6 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pixel-aspect", type=_aspect, metavar="W[:H]",
         help="width by height of the probes' pixels, where they are not square, such as 12:11 or 0.545 (default 1)",
+    )
+    parser.add_argument(
+        "--covered-by", choices=get_args(Cover),
+        help="what hides a part of the probes' faces, which is then covered on both sides, too",
     )
     parser.add_argument("--reduced", action="store_true", help="the matcher's variant in fewer bits, where its card names one")
     parser.add_argument("--hallucinator", help="a family or folder of generators (default: the preset's)")

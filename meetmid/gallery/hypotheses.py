@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import MatchConfig
+from meetmid.config import Cover, MatchConfig
+from meetmid.faces.covers import TOLD, covered
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.gallery.randomness import draw_seed
 from meetmid.gallery.tree import scaled, walk
@@ -20,25 +22,28 @@ from meetmid.templates.extraction import Hypothesis
 @dataclass(frozen=True)
 class GalleryHypothesis:
     """What a slot of the gallery side stands for: the degradation ``path`` (empty = undegraded), the ``size`` (height,
-    width) in pixels it was matched to (None = its own), and the ``draw`` of the random tree."""
+    width) in pixels it was matched to (None = its own), the ``draw`` of the random tree and what it is ``covered_by``."""
 
     path: Path
     size: tuple[int, int] | None
     draw: int = 0
+    covered_by: Cover = "nothing"
 
     def __str__(self) -> str:
         name = format_path(self.path) if self.path else "undegraded"
         draw = f", draw {self.draw}" if self.draw else ""
-        return f"{name}{draw}" + (f", matched to {self.size[1]} x {self.size[0]} px" if self.size else "")
+        size = f", matched to {self.size[1]} x {self.size[0]} px" if self.size else ""
+        return f"{name}{draw}{size}" + (f", {TOLD[self.covered_by]}" if self.covered_by in TOLD else "")
 
 
 @dataclass(frozen=True)
 class GalleryLayout:
     """Which hypothesis lies in which slot of one size; ``lr_shape`` (height, width) is the probe's working size.
 
-    The identity scale holds the undegraded portrait at its own size and at every matched size; every other scale holds
-    one slot per path and draw, in the order of ``paths``. Without any other scale the degraded portraits follow in the
-    identity scale, at their own size: there is nothing to match them to.
+    The identity scale holds the undegraded portrait at its own size and at every matched size; every scale of enlarged probes
+    holds one slot per path and draw, in the order of ``paths``. Without any of these the degraded portraits follow in the
+    identity scale, at their own size: there is nothing to match them to. The scale of covered pictures holds all of them so,
+    the undegraded one first.
     """
 
     config: MatchConfig
@@ -74,17 +79,27 @@ class GalleryLayout:
     def counts(self) -> list[int]:
         """Used slots of every scale, identity scale first."""
         own = len(self.identities) + (0 if self.config.scales else self.degraded)
-        return [own] * self.config.identity + [self.degraded * self.fits(scale) for scale in self.config.scales]
+        enlarged = [self.degraded * self.fits(scale) for scale in self.config.scales]
+        return [own] * self.config.identity + [1 + self.covered] * self.config.covers + enlarged
+
+    @property
+    def covered(self) -> int:
+        """Degraded portraits in the scale of covered pictures, if there is one."""
+        return sum(map(bool, self.paths)) * self.config.draws_per_node * self.config.covers
 
     def describe(self, scale: int, slot: int) -> GalleryHypothesis:
         """What lies in slot ``slot`` of scale index ``scale``."""
         size = None
+        if self.config.covers and scale == self.config.own_scales - 1:
+            draw, path = divmod(slot - 1, self.covered // self.config.draws_per_node) if slot else (0, 0)
+            each = [(), *filter(None, self.paths)]
+            return GalleryHypothesis(each[path + (slot > 0)], None, draw, self.config.covered_by)
         if self.config.identity and scale == 0:
             if slot < len(self.identities):
                 return GalleryHypothesis((), self.identities[slot])
             slot -= len(self.identities)
         elif self.config.resolution_matching:
-            size = self.size(self.config.scales[scale - self.config.identity])
+            size = self.size(self.config.scales[scale - self.config.own_scales])
         draw, path = divmod(slot, len(self.paths))
         return GalleryHypothesis(self.paths[path], size, draw)
 
@@ -93,7 +108,7 @@ class GalleryLayout:
         first one."""
         if not self.config.scales:
             yield None, (0, len(self.identities))
-        for scale, label in enumerate(self.config.scales, int(self.config.identity)):
+        for scale, label in enumerate(self.config.scales, self.config.own_scales):
             if self.fits(label):
                 yield self.size(label) if self.config.resolution_matching else None, (scale, 0)
 
@@ -143,9 +158,19 @@ class GalleryLayouts:
                 made.setdefault(size, []).append((scale, number * self.block + slot))
         return made
 
+    @property
+    def covered(self) -> list[tuple[int, int]]:
+        """The slots of the undegraded portrait where it is covered, whose degraded fellows lie behind it."""
+        config = self.each[0].config
+        return [(config.own_scales - 1, number * self.block) for number in range(len(self.each) * config.covers)]
+
+    def undegraded_runs(self) -> int:
+        """Templates computed of the undegraded portrait, which come first."""
+        return len(self.undegraded) + self.each[0].config.covers
+
     def networks_runs(self) -> int:
         """Templates computed per portrait."""
-        return len(self.undegraded) + self.each[0].degraded * len(self.degraded)
+        return self.undegraded_runs() + self.each[0].degraded * len(self.degraded) + self.each[0].covered
 
 
 def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
@@ -157,19 +182,27 @@ def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights
         for scale, count in enumerate(layout.counts()):
             own[scale, :count] = 1.0
         own[0, : len(layout.identities)] *= config.portrait_weight
+        if config.covers:
+            own[config.own_scales - 1, 0] *= config.portrait_weight
     clean = to_float(work)
     for size, slots in layouts.undegraded.items():
         yield Hypothesis(_matched(clean, size, config), slots)
+    if config.covers:
+        yield Hypothesis(_covered(clean, config), layouts.covered)
     sizes = layouts.degraded
-    if not (paths and sizes):
+    if not paths or not (sizes or config.covers):
         return
     start = _start(work, config)
+    degraded = list(accumulate(bool(path) for path in paths))
     for draw in range(config.draws_per_node):
         for position, picture in walk(start, paths, seed=draw_seed(config.seed, draw), options=config.degradations):
             behind = draw * len(paths) + position
             shown = picture if paths[position] else clean
             for size, slots in sizes.items():
                 yield Hypothesis(_matched(shown, size, config), [(scale, slot + behind) for scale, slot in slots])
+            if config.covers and paths[position]:
+                behind = draw * degraded[-1] + degraded[position]
+                yield Hypothesis(_covered(shown, config), [(scale, slot + behind) for scale, slot in layouts.covered])
 
 
 def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:
@@ -179,12 +212,17 @@ def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, 
     picture = to_float(work)
     if what.path:
         picture = next(p for _, p in walk(_start(work, layout.config), (what.path,), seed=seed, options=options))
+    picture = picture if what.covered_by == "nothing" else _covered(picture, layout.config)
     return what, _matched(picture, what.size, layout.config)
 
 
 def _start(work: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:
     """What is degraded of a portrait."""
     return work if config.degrade_size is None else scaled(work, config.degrade_size, config.degradations.resize)
+
+
+def _covered(picture: Image, config: MatchConfig) -> Image:
+    return rounded(covered(picture, config.covered_by), config.degradations.quantize)
 
 
 def _matched(picture: Image, size: tuple[int, int] | None, config: MatchConfig) -> Image:

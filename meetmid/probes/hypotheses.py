@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import MatchConfig
+from meetmid.config import Cover, MatchConfig
+from meetmid.faces.covers import LABELS, TOLD, covered
 from meetmid.probes.blur import BlurLevel
 from meetmid.probes.hallucination import Hallucinator, working_levels, working_size
 from meetmid.probes.light import evened
@@ -20,11 +21,12 @@ from meetmid.templates.extraction import Hypothesis
 
 @dataclass(frozen=True)
 class ProbeHypothesis:
-    """What a slot of the probe side stands for: ``scale`` (1 = as it is, 0 = translated at its own size) and ``sigma`` of the
-    blur in pixels."""
+    """What a slot of the probe side stands for: ``scale`` (1 = as it is, 0 = translated at its own size), ``sigma`` of the
+    blur in pixels and what it is ``covered_by``."""
 
     scale: int
     sigma: float
+    covered_by: Cover = "nothing"
 
     @property
     def synthetic(self) -> bool:
@@ -33,13 +35,19 @@ class ProbeHypothesis:
 
     def __str__(self) -> str:
         if not self.synthetic:
-            return "as it is"
+            return TOLD.get(self.covered_by, "as it is")
         return f"{f'{self.scale}x' if self.scale else 'translated'}, blur {self.sigma:.2f}"
 
 
+Shown = tuple[tuple[int, int], ProbeHypothesis, int, Image]
+"""A hypothesis: its (scale index, slot), what it is, its multiplicity, the picture."""
+
+
 def scale_labels(config: MatchConfig) -> tuple[int, ...]:
-    """The scales of both sides in order; 1 is the identity scale, 0 that of a translation at 1x."""
-    return ((1,) if config.identity else ()) + tuple(0 if scale == 1 else scale for scale in config.scales)
+    """The scales of both sides in order; 1 is the identity scale, 0 that of a translation at 1x, those below of covered
+    pictures."""
+    own = ((1,) if config.identity else ()) + ((LABELS[config.covered_by],) if config.covers else ())
+    return own + tuple(0 if scale == 1 else scale for scale in config.scales)
 
 
 def probe_slots(config: MatchConfig) -> int:
@@ -63,23 +71,28 @@ def left_out(crop: NDArray[np.uint8], config: MatchConfig) -> list[str]:
 
 def probe_hypotheses(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, weights: NDArray[np.float32],
-    only: int | None = None,
 ) -> Iterator[Hypothesis]:
-    """Yield every picture of a probe crop, or those of the scale index ``only``, with its slot and write the multiplicities
-    into ``weights`` (S, M), zeroed.
+    """Yield every picture of a probe crop with its slot and write the multiplicities into ``weights`` (S, M), zeroed.
 
     Slot m of scale s is the m-th distinct blur level; collapsed levels keep their count as weight.
     """
-    for slot, _, count, picture in probe_pictures(crop, config, hallucinator, only):
+    for slot, _, count, picture in probe_pictures(crop, config, hallucinator):
+        weights[slot] = count
+        yield Hypothesis(picture, (slot,))
+
+
+def plain_hypotheses(crop: NDArray[np.uint8], config: MatchConfig, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+    """The pictures at a probe crop's own size alone, likewise; ``weights`` (:attr:`MatchConfig.own_scales`, 1)."""
+    for slot, _, count, picture in _own_pictures(crop, config):
         weights[slot] = count
         yield Hypothesis(picture, (slot,))
 
 
 def probe_names(crop: NDArray[np.uint8], config: MatchConfig) -> dict[tuple[int, int], ProbeHypothesis]:
     """What every (scale index, slot) of a crop stands for."""
-    names = {(0, 0): ProbeHypothesis(1, 0.0)} if config.identity else {}
+    names = {(scale, 0): what for scale, what in enumerate(_own(config))}
     size = working_size(crop.shape, config.lr_side)
-    wanted = [(k, scale) for k, scale in enumerate(config.scales, int(config.identity)) if fits(size, scale)]
+    wanted = [(k, scale) for k, scale in enumerate(config.scales, config.own_scales) if fits(size, scale)]
     labels = scale_labels(config)
     for slot, level in enumerate(_levels(crop, config) if wanted else ()):
         names |= {(index, slot): ProbeHypothesis(labels[index], level.sigma) for index, _ in wanted}
@@ -97,22 +110,21 @@ def probe_picture(
 def probe_heat(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, scale: int, slot: int
 ) -> NDArray[np.float32] | None:
-    """What the generator of one slot attends to, (h, w) in [0, 1]; None for the identity and where it does not tell."""
-    if config.identity and scale == 0:
+    """What the generator of one slot attends to, (h, w) in [0, 1]; None where there is none, and where it does not tell."""
+    if scale < config.own_scales:
         return None
     level = next(islice(_levels(crop, config), slot, None))
-    return hallucinator.heat(level.picture, config.scales[scale - config.identity])
+    return hallucinator.heat(level.picture, config.scales[scale - config.own_scales])
 
 
 def probe_pictures(
     crop: NDArray[np.uint8], config: MatchConfig, hallucinator: Hallucinator, only: int | None = None
-) -> Iterator[tuple[tuple[int, int], ProbeHypothesis, int, Image]]:
-    """Every hypothesis, or those of the scale index ``only``: its (scale index, slot), what it is, its multiplicity, the
-    picture."""
-    if config.identity and only in (None, 0):
-        yield (0, 0), ProbeHypothesis(1, 0.0), 1, to_float(_lit(crop, config))
+) -> Iterator[Shown]:
+    """Every hypothesis, or those of the scale index ``only``."""
+    if only is None or only < config.own_scales:
+        yield from (made for made in _own_pictures(crop, config) if only in (None, made[0][0]))
     size, labels = working_size(crop.shape, config.lr_side), scale_labels(config)
-    for index, scale in enumerate(config.scales, int(config.identity)):
+    for index, scale in enumerate(config.scales, config.own_scales):
         if only not in (None, index) or not fits(size, scale):
             continue
         step, levels = hallucinator.batch(size, scale), enumerate(_levels(crop, config))
@@ -121,6 +133,22 @@ def probe_pictures(
             for (slot, level), picture in zip(batch, enlarged, strict=True):
                 shown = rounded(picture, config.degradations.quantize)
                 yield (index, slot), ProbeHypothesis(labels[index], level.sigma), level.count, shown
+
+
+def _own(config: MatchConfig) -> list[ProbeHypothesis]:
+    """A probe as it is and covered, as far as the configuration asks for these."""
+    return [ProbeHypothesis(1, 0.0)] * config.identity + [ProbeHypothesis(1, 0.0, config.covered_by)] * config.covers
+
+
+def _own_pictures(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[Shown]:
+    wanted = _own(config)
+    if not wanted:
+        return
+    whole = to_float(_lit(crop, config))
+    for scale, what in enumerate(wanted):
+        is_whole = what.covered_by == "nothing"
+        picture = whole if is_whole else rounded(covered(whole, what.covered_by), config.degradations.quantize)
+        yield (scale, 0), what, 1, picture
 
 
 def _lit(crop: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:

@@ -178,9 +178,13 @@ class Side:
 
     def at_scale(self, scale: int) -> Side:
         """Only the hypotheses of one scale."""
-        means = None if self.means is None else self.means[scale : scale + 1]
-        one = slice(scale, scale + 1)
-        return replace(self, templates=cut_of(self.templates, one, slice(None)), weights=self.weights[:, one], means=means)
+        return self.at_scales(scale, scale + 1)
+
+    def at_scales(self, start: int, stop: int) -> Side:
+        """Only the hypotheses of the scales start .. stop."""
+        some = slice(start, stop)
+        means = None if self.means is None else self.means[some]
+        return replace(self, templates=cut_of(self.templates, some, slice(None)), weights=self.weights[:, some], means=means)
 
     def entries(self, start: int, stop: int) -> Side:
         """Only entries start .. stop."""

@@ -112,8 +112,8 @@ class ReferenceMeans:
         missing = [s for s in scales if s not in self.scales]
         if missing:
             raise ConfigError(
-                f"reference means were learned for scales {self.scales}, not for {missing}; learn them with "
-                f"Matcher.learn_means or choose another centering"
+                f"reference means were learned for scales {self.scales}, not for {missing} (1: pictures as they are; below 0: "
+                f"covered_by); learn them with Matcher.learn_means or choose another centering"
             )
         rows = self.probe if side == "probe" else self.gallery
         return np.ascontiguousarray(rows[[self.scales.index(s) for s in scales]])

@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 import torch
 import torch.nn.functional as F
-from meetmid.models.recipes.cohort import cohort_means
+from meetmid.models.recipes.cohort import COVERED, cohort_means
 from meetmid.models.recipes.faces import faces
 from meetmid.models.recipes.figures import verification
 from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
@@ -173,7 +173,7 @@ def add_means(folder: Path, data: Path) -> None:
     card["means"] = {
         "file": "means.npz", "sha256": file_sha256(folder / "means.npz"),
         "cohort": f"{means.conditions['portraits']} LFW people with one picture each, seen by the simulated far camera at "
-        "16, 20 and 24 px",
+        f"16, 20 and 24 px; covered pictures of the first {COVERED}",
     }
     write_card(folder / "card.toml", card)
 

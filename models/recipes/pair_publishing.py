@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from meetmid.models.recipes.cohort import cohort_means
+from meetmid.models.recipes.cohort import COVERED, cohort_means
 from meetmid.models.recipes.figures import verification
 from meetmid.models.recipes.groups import false_matches
 from meetmid.models.recipes.training import export
@@ -91,7 +91,7 @@ def add_means(data: Path) -> None:
     card["means"] = {
         "file": "means.npz", "sha256": file_sha256(folder / "means.npz"),
         "cohort": f"{means.conditions['portraits']} LFW people with one picture each, seen by the simulated far camera at "
-        "16, 20 and 24 px; portraits by slimface-gallery",
+        f"16, 20 and 24 px; portraits by slimface-gallery; covered pictures of the first {COVERED}",
     }
     write_card(folder / "card.toml", card)
 

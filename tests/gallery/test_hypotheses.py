@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from meetmid.config import PRESETS, DegradationOptions, MatchConfig
+from meetmid.faces.covers import covered
 from meetmid.gallery.hypotheses import GalleryHypothesis, GalleryLayouts, gallery_hypotheses, gallery_picture
 from meetmid.gallery.tree import walk
 from meetmid.resize import resize, to_float
@@ -52,6 +53,11 @@ def filled(work, layouts):
     {"degrade_size": 24}, {"degrade_size": 25, "paths": ((), *PATHS), "scales": (), "draws_per_node": 2},
     {"degrade_size": 24, "paths": ((), *PATHS), "resolution_matching": False}, {"degrade_size": 40}, {"degrade_size": 90},
     {"degrade_size": 24, "degradations": DegradationOptions(resize="cv2", quantize=True), "lr_size": (12, 20)},
+    {"covered_by": "mask"}, {"covered_by": "glasses", "scales": (), "paths": ((), *PATHS), "draws_per_node": 2},
+    {"covered_by": "hat", "paths": (*PATHS[:1], (), *PATHS[1:]), "draws_per_node": 2, "portrait_weight": 5},
+    {"covered_by": "hat", "lr_size": (12, 20), "degradations": DegradationOptions(quantize=True)},
+    {"covered_by": "mask", "paths": "none"}, {"covered_by": "mask", "paths": "none", "scales": ()},
+    {"covered_by": "mask", "lr_size": (12, 300), "resolution_matching": True, "degrade_size": 30, "portrait_weight": 2},
     {"lr_size": (12, 24), "paths": "none"}, {"lr_size": (12, 300), "paths": ((), ("gblur",)), "portrait_weight": 3},
 ], ids=str)
 def test_every_slot_holds_what_it_is_described_as(face, changes):
@@ -67,6 +73,8 @@ def test_every_slot_holds_what_it_is_described_as(face, changes):
             expected = [1.0] * count + [0.0] * (layouts.block - count)
             if scale == 0 and layout.identities:
                 expected[: len(layout.identities)] = [changes.get("portrait_weight", 1)] * len(layout.identities)
+            if scale == 1 and "covered_by" in changes:
+                expected[0] = changes.get("portrait_weight", 1)
             assert own[scale].tolist() == expected
     options = layouts.each[0].config.degradations
     side = changes.get("degrade_size", 40)  # of what is degraded: the others keep their size
@@ -77,6 +85,11 @@ def test_every_slot_holds_what_it_is_described_as(face, changes):
         want = to_float(work)
         if what.path:
             want = next(p for _, p in walk(start, (what.path,), seed=seed_of(what.draw), options=options))
+        assert (what.covered_by != "nothing") == (scale == 1 and "covered_by" in changes)
+        if what.covered_by != "nothing":
+            assert what.size is None
+            want = covered(want, what.covered_by)
+            want = np.floor(want * 255 + np.float32(0.5)) * np.float32(1 / 255) if options.quantize else want
         if what.size is not None:
             want = resize(want, what.size, method=options.resize)
             want = np.floor(want * 255 + np.float32(0.5)) * np.float32(1 / 255) if options.quantize else want
@@ -130,6 +143,18 @@ def test_slots_in_order():
     assert layout_of(identity=False).identities == ()
     assert layout_of(paths=((), *PATHS)).identities == (None,)
     assert layout_of(resolution_matching=False).describe(2, 0) == GalleryHypothesis(PATHS[0], None)
+
+
+def test_covered_portraits_are_a_scale_of_their_own():
+    layout = layout_of(covered_by="hat", paths=(*PATHS[:2], (), *PATHS[2:]), draws_per_node=2)
+    assert layout.counts() == [1, 7, 8, 8]
+    got = [layout.describe(1, k) for k in range(7)]
+    wanted = [((), 0), *((path, draw) for draw in (0, 1) for path in PATHS)]
+    assert got == [GalleryHypothesis(path, None, draw, "hat") for path, draw in wanted]
+    assert str(got[0]) == "undegraded, covered as by a hat"
+    assert str(got[5]) == "gauss_noise+downup, draw 1, covered as by a hat"
+    assert layout.describe(2, 0) == GalleryHypothesis(PATHS[0], (24, 24))
+    assert layout.describe(3, 2) == GalleryHypothesis((), (48, 48))
 
 
 def test_without_scales_the_degraded_portraits_join_the_identity_scale():
