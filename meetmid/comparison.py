@@ -254,12 +254,12 @@ class Comparison:
         return replace(side, means=means, per_vector=self.config.centering == "vector")
 
     def _weights(self, probes: TemplatePool) -> NDArray[np.float32]:
-        """The multiplicities of the probes' hypotheses, the un-hallucinated one's times ``identity_weight``."""
+        """The multiplicities of the probes' hypotheses, those at their own size times ``identity_weight``."""
         if self.config.identity_weight == 1 or not self.config.identity:
             return probes.weights
         weights = allocate(probes.weights.shape, self.intake.memory // 8)
         weights[:] = probes.weights
-        weights[:, 0] *= np.float32(self.config.identity_weight)
+        weights[:, : self.config.own_scales] *= np.float32(self.config.identity_weight)
         return weights
 
 

@@ -146,8 +146,8 @@ class MatchConfig:
     which. Their detail is measured, and their crop kept, as they came.
 
     Hidden parts: ``covered_by`` says what hides a part of the probes' faces: a ``"mask"`` (or scarf), dark ``"glasses"`` or a
-    ``"hat"``. Each picture of either side, portraits degraded or not, is then seen a second time with these rows covered
-    (:mod:`meetmid.faces.covers`), as a scale of its own at the pictures' own size. It needs faces aligned like ArcFace's, and a
+    ``"hat"``. Each probe and each portrait, degraded or not, is then seen at its own size with these rows covered too
+    (:mod:`meetmid.faces.covers`), as a scale of its own that ``identity_weight`` and ``portrait_weight`` weigh alike. It needs faces aligned like ArcFace's, and a
     gallery that was enrolled for it.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;

@@ -77,9 +77,12 @@ def search_study(
     matcher: Matcher, protocol: SearchProtocol, *, centrings: Sequence[Centring] = (), draws: int = 500, seed: int = 0
 ) -> SearchStudy:
     """Search every probe of a protocol; with ``centrings`` also the ladder, for which the matcher needs
-    :func:`meetmid.evaluation.ladder.ladder_config`, of one ``lr_size``. Raises what :meth:`meetmid.Matcher.match` does."""
+    :func:`meetmid.evaluation.ladder.ladder_config`, of one ``lr_size``, nothing covered. Raises what
+    :meth:`meetmid.Matcher.match` does."""
     if centrings and matcher.config.sizes:
         raise ConfigError(f"the ladder expects one lr_size, got {matcher.config.lr_size}")
+    if centrings and matcher.config.covers:
+        raise ConfigError(f"the ladder expects covered_by='nothing', got {matcher.config.covered_by!r}")
     gallery = matcher.enroll(*_side(matcher, protocol.gallery), faces=_hints(matcher, protocol.gallery))
     probes = matcher.lift(*_side(matcher, protocol.probes), faces=_hints(matcher, protocol.probes))
     people = protocol.probe_subjects, protocol.gallery_subjects

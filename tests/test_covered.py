@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from meetmid.config import MatchConfig, preset
+from meetmid.config import DegradationOptions, MatchConfig, preset
 from meetmid.errors import ConfigError, StoreError
 from meetmid.faces.covers import LABELS, covered
+from meetmid.gallery.hypotheses import GalleryLayouts, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.matcher import Matcher
-from meetmid.resize import resize, to_float
+from meetmid.resize import resize, to_float, to_uint8
 from meetmid.templates.centering import ReferenceMeans
 
 COVERS = sorted(LABELS)
@@ -26,6 +27,10 @@ def unit(rows):
 def seen(network, pictures):
     """The templates of pictures by one of a Matcher's networks."""
     return network.raw(np.stack([resize(picture, network.network.card.contract.size) for picture in pictures]))
+
+
+def face_without_detail(crop):
+    return to_uint8(resize(resize(to_float(crop), (7, 7)), crop.shape[:2]))
 
 
 def masked(crop, value):
@@ -107,6 +112,55 @@ def test_sharp_probes_are_compared_so_too(small, make_matcher, red_face, portrai
         assert np.array_equal(np.asarray(alike.plain.templates)[:, :, 0], np.asarray(alike.pool.templates)[:, :2, 0])
 
 
+def test_each_picture_is_seen_by_the_network_that_it_is_for(small, make_matcher, probes, portraits, tmp_path):
+    probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+    options = {"scales": (), "covered_by": "mask", "matcher": probe, "gallery_matcher": gallery, "degraded_by": "probe"}
+    options["degradations"] = DegradationOptions(quantize=True)
+    with small(**options) as matcher:
+        made = np.asarray(matcher.enroll(portraits).pool.templates)
+        works = [work_image(portrait, 48) for portrait in portraits]
+        hidden = [[np.rint(255 * covered(to_float(work), "mask")) / np.float32(255)] for work in works]
+        layout = GalleryLayouts.of(matcher.config).each[0]
+        degraded = [[gallery_picture(work, layout, 1, slot)[1] for slot in (1, 2)] for work in works]
+        for slots, network, pictures in (([0], matcher.gallery_network, hidden), ([1, 2], matcher.network, degraded)):
+            want = np.stack([seen(network, [np.rint(255 * p) / np.float32(255) for p in its]) for its in pictures])
+            np.testing.assert_allclose(made[:, 1, slots], want, atol=0.02)
+        lifted = np.asarray(matcher.lift(probes).pool.templates)[:, 1, 0]
+        np.testing.assert_allclose(lifted, seen(matcher.network, [covered(to_float(p), "mask") for p in probes]), atol=0.02)
+
+
+def test_sharp_probes_are_centred_by_the_means_of_both_scales(small, red_face, portraits):
+    sharp = [red_face(seed, 64) for seed in (11, 12)]
+    options = {"covered_by": "hat", "fusion": ("T_add", "T_add"), "scales": (), "centering": "reference"}
+    with small(**options) as matcher:
+        means = matcher.learn_means(sharp, portraits[2:])
+    with small(sharp_between=(1, 1), reference=means, **options) as matcher:
+        got = matcher.match([*sharp, sharp], portraits)
+        own = [np.asarray(matcher.lift(side).plain.templates)[:, :, 0].astype(np.float64) for side in (sharp, portraits)]
+        plate, hat = (means.of("gallery", (label,)) for label in (1, -3))
+        added = [unit((its - np.concatenate([plate, hat])).sum(axis=1)) for its in own]
+        np.testing.assert_allclose(got.scores[:2], added[0] @ added[1].T, atol=1e-5)
+        broken = matcher.match([[sharp[0], face_without_detail(sharp[1])]], portraits)
+    assert all("compared by" not in status for status in got.probe_status)
+    assert np.isfinite(broken.scores).all()
+
+
+def test_it_is_counted_how_many_pictures_are_compared_as_they_are(small, red_face, portraits):
+    sharp = red_face(11, 64)
+    far = face_without_detail(sharp)
+    with small(covered_by="hat", sharp_between=(15, 15), scales=()) as matcher:
+        (status,) = matcher.match([[sharp, far]], portraits).probe_status
+    assert status == "ok: compared by 1 of 2 pictures as they are"
+
+
+def test_pictures_at_their_own_size_weigh_alike(small, probes, portraits):
+    scores = []
+    for weight in (1.0, 2.0):
+        with small(covered_by="mask", identity_weight=weight, scales=(), fusion=("T_add", "T_add")) as matcher:
+            scores.append(matcher.match(probes, portraits).scores)
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-6)
+
+
 def test_they_are_explained_and_shown(small, probes, portraits):
     with small(covered_by="mask", keep_crops=True, fusion=("T_add", "T_add")) as matcher:
         result = matcher.match(probes, portraits)
@@ -174,11 +228,12 @@ def test_other_alignments_are_refused(small, make_matcher, tmp_path):
 
 
 def test_hashes_of_what_is_not_covered_stay():
-    assert replace(preset("balanced"), covered_by="nothing").hash() == preset("balanced").hash()
+    assert "covered_by" in preset("balanced").to_dict()
+    assert MatchConfig.from_dict({k: v for k, v in MatchConfig().to_dict().items() if k != "covered_by"}) == MatchConfig()
     assert len({MatchConfig(covered_by=cover).gallery_hash() for cover in ("nothing", *COVERS)}) == 4
 
 
-@pytest.mark.parametrize("name", ["slimface-probe", "midface-s"])
+@pytest.mark.parametrize("name", ["slimface-probe", "midface-s", "midface-s-int8"])
 def test_the_matchers_that_ship_have_means_for_every_cover(name, face):
     for cover in COVERS:
         with Matcher("fast", matcher=name, covered_by=cover, faces="crop", device="cpu", threads=1) as matcher:

@@ -95,6 +95,13 @@ def test_each_probe_is_lifted_at_its_own_of_several_sizes(small, protocol: Searc
         search_study(matcher, protocol, centrings=("none",))
 
 
+def test_the_ladder_has_no_covered_scale(small, protocol: SearchProtocol) -> None:
+    with small(covered_by="mask") as matcher, pytest.raises(ConfigError, match="expects covered_by='nothing', got 'mask'"):
+        search_study(matcher, protocol, centrings=("none",))
+    with pytest.raises(ConfigError, match="the ladder fixes covered_by itself"):
+        ladder_config(covered_by="mask")
+
+
 def test_arrays_are_rgb_even_for_a_matcher_that_takes_bgr(small, protocol: SearchProtocol) -> None:
     with small() as rgb, small(color="bgr") as bgr:
         first, second = (search_study(matcher, protocol, draws=10) for matcher in (rgb, bgr))

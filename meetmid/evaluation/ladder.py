@@ -74,7 +74,7 @@ class Rung:
 
 def ladder_config(paths: str = "len<=1", **options: Any) -> MatchConfig:
     """What both sides need for every step: three scales, all blur levels, the undegraded portrait and ``paths``."""
-    fixed = {"scales", "identity"} & options.keys()
+    fixed = {"scales", "identity", "covered_by"} & options.keys()
     if fixed:
         raise ConfigError(f"the ladder fixes {', '.join(sorted(fixed))} itself")
     chosen = ((), *(path for path in select_paths(paths) if path))

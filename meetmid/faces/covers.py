@@ -1,9 +1,10 @@
 """Faces of which a mask, dark glasses or a hat hides a part: that part of both sides is covered alike.
 
 What hides a part of the probe is on no portrait, and to a network it looks like another face. Where the same rows of both crops
-show the same thing, only what both show tells them apart. Masked portraits for masked probes are older than that (A. Anwar and
+show the same thing, only what both show tells them apart. (Whole rows are covered: of a small crop up to one more than of a
+large one.) Masked portraits for masked probes are older than that (A. Anwar and
 A. Raychowdhury, "Masked face recognition for secure authentication", arXiv 2008.11104, 2020, draw masks on portraits); here the
-probe is covered too, so that it does not matter what hides it.
+probe is covered too, so that what hides it matters to the light alone, which is measured of the whole face.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def covered(picture: Image, cover: Cover) -> Image:
     """A copy of an aligned face crop (H, W, 3) float32 in [0, 1] whose ``ROWS`` of a ``cover`` show a round grey thing, as
     light as the rest of it."""
     height, width = picture.shape[:2]
-    top, bottom = (share * height for share in ROWS[cover])
+    top, bottom = (round(share * height, 6) for share in ROWS[cover])
     hidden = slice(math.floor(top), math.ceil(bottom))
     rest = np.delete(picture, hidden, axis=0)
+    rest = rest if len(rest) else picture  # of one or two rows
     across = (np.arange(width) + 0.5) / width - 0.5
     shade = SIDES + (1 - SIDES) * np.sqrt(1 - (across / ROUND) ** 2)
     out = picture.copy()

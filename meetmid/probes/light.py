@@ -8,7 +8,7 @@ away); then grey levels are scaled about their mean, and moved, where their cont
 stays as it is, to the bit. What hides a part of a face is no light. Dark glasses count little in the plane, which is fitted by
 least squares whose weights follow from what they leave (P. W. Holland and R. E. Welsch, "Robust regression using iteratively
 reweighted least-squares", Communications in Statistics A 6(9), 1977). A dark mask or scarf hides half of what is measured, but
-ends at an edge, which no lamp does: where a plane with one step across the face leaves far less, its slopes count.
+ends at an edge, as light seldom does: where a plane with one step across the face leaves far less, its slopes count.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def light(crop: NDArray[np.uint8]) -> Light:
 
 def _slopes(values: NDArray[np.float64], right: NDArray[np.float64], below: NDArray[np.float64]) -> tuple[float, float]:
     """The slopes of a plane through ``values`` (n,) at these places: what lies further from it than its standard deviation, as
-    the median of the distances tells it, counts by the inverse square of how many of these it lies away."""
+    the median of the distances tells it, counts by the inverse square of how many of these it lies away. Where it is steeper
+    downwards than usual, those of a plane with an edge, if that is less steep and leaves far less."""
     axes = np.stack([right, below, np.ones(len(values))])
     (across, down, _), left = _fitted(values, axes)
     if USUAL[0].down <= down <= USUAL[1].down:
@@ -117,7 +118,7 @@ def _slopes(values: NDArray[np.float64], right: NDArray[np.float64], below: NDAr
     edge = _edge(values, axes)
     if edge is not None:
         (beside, below_it, *_), less = _fitted(values, np.vstack([axes, edge]))
-        if np.abs(less).mean() < EDGE * np.abs(left).mean():
+        if abs(below_it) < abs(down) and np.abs(less).mean() < EDGE * np.abs(left).mean():
             return float(beside), float(below_it)
     return float(across), float(down)
 

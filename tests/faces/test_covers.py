@@ -17,6 +17,7 @@ def slowly(picture, cover):
     low, high = SHARES[cover]
     hidden = [r for r in range(height) if (r + 1) / height > low + 1e-9 and r / height < high - 1e-9]
     seen = [float(v) for r in range(height) if r not in hidden for v in picture[r].ravel()]
+    seen = seen or [float(v) for v in picture.ravel()]
     level, out = sum(seen) / len(seen), picture.astype(np.float64)
     for r in hidden:
         for c in range(width):
@@ -25,7 +26,7 @@ def slowly(picture, cover):
     return out
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(6, 60), st.integers(6, 60), st.sampled_from(sorted(SHARES)))
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60) | st.sampled_from((100, 180, 200)), st.integers(1, 60), st.sampled_from(sorted(SHARES)))
 def test_the_rows_of_a_cover_show_a_grey_thing(seed, height, width, cover):
     rng = np.random.default_rng(seed)
     picture = rng.random((height, width, 3), np.float32)
@@ -35,6 +36,8 @@ def test_the_rows_of_a_cover_show_a_grey_thing(seed, height, width, cover):
     np.testing.assert_allclose(got, slowly(picture, cover), atol=1e-6)
     assert np.array_equal(picture, before)
     changed = (got != picture).any(axis=(1, 2))
+    if changed.all():
+        return
     picture[changed] = rng.random((int(changed.sum()), width, 3), np.float32)
     assert np.array_equal(covered(picture, cover), got)  # what hides a part does not matter
 

@@ -63,7 +63,7 @@ def fitted(crop: np.ndarray) -> tuple[float, float]:
             best, stepped = squares, with_it
     if best < np.inf:
         (beside, lower, *_), less = reweighted(stepped, seen)
-        if np.mean(abs(less)) < 0.75 * np.mean(abs(left)):
+        if abs(lower) < abs(down) and np.mean(abs(less)) < 0.75 * np.mean(abs(left)):
             return beside, lower
     return across, down
 
