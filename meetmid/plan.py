@@ -82,7 +82,8 @@ def make_plan(
     per_portrait = 0 if enrolled else layouts.networks_runs()
     as_they_are = config.own_scales * (config.sharp_between is not None and networks[0] is not networks[1])
     runs = (flips * n_probes * (per_probe + as_they_are), flips * n_gallery * per_portrait)
-    moved = flips * n_gallery * (per_portrait - layouts.undegraded_runs()) if config.degraded_by == "probe" and not enrolled else 0
+    sees_degraded = config.degraded_by == "probe" and not enrolled
+    moved = flips * n_gallery * (per_portrait - layouts.undegraded_runs()) if sees_degraded else 0
     moved -= flips * n_probes * as_they_are
     of_network = (runs[0] + moved, runs[1] - moved)
     own = [network.network.card.gmac for network in networks]

@@ -79,9 +79,9 @@ def pool_moment(pool: TemplatePool, means: NDArray[np.float32]) -> NDArray[np.fl
 class ReferenceMeans:
     """Mean templates of a cohort per side and scale, learned once and used for any number of probes.
 
-    ``scales`` (S,) labels (1 = identity, below 0 = covered), ``probe`` and ``gallery`` (S, D) float32, ``matcher`` the network's sha256,
-    ``conditions`` what they were learned under (normalisation, flip, crop, cohort size ...). ``moment`` (D, D) float32 of the
-    probes as they are (:func:`pool_moment`), which ``score_norm="z"`` needs.
+    ``scales`` (S,) labels (1 = identity, below 0 = covered), ``probe`` and ``gallery`` (S, D) float32, ``matcher`` the
+    network's sha256, ``conditions`` what they were learned under (normalisation, flip, crop, cohort size ...). ``moment`` (D,
+    D) float32 of the probes as they are (:func:`pool_moment`), which ``score_norm="z"`` needs.
     """
 
     matcher: str
