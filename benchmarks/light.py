@@ -4,9 +4,9 @@
 
 Aligned faces as two simulated cameras caught them, then lit otherwise: by a quarter of the light, through fog, flatly, by a
 lamp above or beside a face that is taken for half an ellipsoid with matt skin (Lambert's law, ambient light besides, hard or
-soft), and by coloured lamps, which multiply each channel; and behind dark glasses, which are no light. ``balanced`` as it ships
-beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 % intervals that draw people, and how
-many probes were changed. Writes benchmarks/results/light.csv.
+soft), and by coloured lamps, which multiply each channel; and behind dark glasses, a dark mask or scarf, which are no light.
+``balanced`` as it ships beside the same with ``even_light=False``: hits, points of rank-1 between them with 95 % intervals that
+draw people, and how many probes were changed. Writes benchmarks/results/light.csv.
 
 The committed table has the rows of other matchers, from a run of their own, below the pair's.
 
@@ -72,11 +72,15 @@ def coloured(red: float, green: float, blue: float) -> Lit:
     return lambda crop: levels(crop * np.array([red, green, blue]))
 
 
-def glasses(crop: np.ndarray) -> np.ndarray:
-    """No light, but the eyes hidden behind a dark band."""
-    covered = crop.copy()
-    covered[round(0.32 * len(crop)) : round(0.5 * len(crop))] = 20
-    return covered
+def hidden(top: float, bottom: float) -> Lit:
+    """No light, but a part hidden behind a dark band."""
+
+    def lit(crop: np.ndarray) -> np.ndarray:
+        out = crop.copy()
+        out[round(top * len(crop)) : round(bottom * len(crop))] = 20
+        return out
+
+    return lit
 
 
 LIGHTS: dict[str, Lit] = {
@@ -93,7 +97,9 @@ LIGHTS: dict[str, Lit] = {
     "sodium, dark": coloured(0.36, 0.25, 0.1),
     "green": coloured(0.8, 1.15, 0.75),
     "blue": coloured(0.55, 0.8, 1.4),
-    "dark glasses": glasses,
+    "dark glasses": hidden(0.32, 0.5),
+    "dark mask": hidden(0.6, 1.0),
+    "dark scarf": hidden(0.75, 1.0),
     "no colours": lambda crop: levels(np.repeat((crop @ np.array(LUMA))[..., None], 3, axis=2)),
 }
 

@@ -127,3 +127,12 @@ def test_the_curve_has_a_line_for_every_beginning_of_the_list(tiny):
     assert lines[4].endswith("disk+pshuf")
     with pytest.raises(meetmid.ConfigError, match="'tiny' has no curve of accuracy against cost"):
         curve(tiny)
+
+
+def test_an_enrolled_gallery_costs_no_runs(small, make_matcher, portraits, tmp_path):
+    probe, gallery = (make_matcher(tmp_path / name, seed=k, name=name, space="both") for k, name in enumerate(("p", "g")))
+    with small(matcher=replace(probe, gmac=0.5), gallery_matcher=gallery, degraded_by="probe", covered_by="hat") as matcher:
+        plan = matcher.plan(2, matcher.enroll(portraits), measure=False)
+    assert plan.gallery_templates == 0
+    runs = 0.5 * plan.probe_templates + 0.001 * plan.super_resolutions
+    assert plan.flops == pytest.approx(2e9 * runs + 2 * plan.similarities * 24)

@@ -18,6 +18,7 @@ import torch
 from meetmid.models.recipes.agreement import read_labels, relabelled, write_labels
 from meetmid.models.recipes.faces import read_points
 from meetmid.models.recipes.finding_figures import recalls
+from meetmid.models.recipes.reopening import continued, reopen
 from meetmid.models.recipes.scenes import Box, KnownFace, Scene, compose
 from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
 from numpy.typing import NDArray
@@ -157,10 +158,13 @@ def enlarged(scene: Scene, size: int) -> Scene:
     return Scene(picture, scene.boxes * np.tile(ratio, 2), (scene.points + 0.5) * ratio - 0.5)
 
 
-def batch(faces: list[KnownFace], count: int, size: int, seed: tuple[int, ...]) -> tuple[Tensor, list[Scene]]:
-    """Scenes enlarged to ``size``, and their pictures as the network takes them."""
+def batch(
+    faces: list[KnownFace], count: int, size: int, seed: tuple[int, ...], worn: float = 0.0
+) -> tuple[Tensor, list[Scene]]:
+    """Scenes enlarged to ``size``, a share ``worn`` of whose faces wear something, and their pictures as the network takes
+    them."""
     side = round(size / SHOWN_LARGER)
-    scenes = [enlarged(compose(faces, (side, side), (*seed, k), smallest=9.0), size) for k in range(count)]
+    scenes = [enlarged(compose(faces, (side, side), (*seed, k), smallest=9.0, worn=worn), size) for k in range(count)]
     pictures = np.stack([s.picture for s in scenes]).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     return torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), scenes
 
@@ -229,6 +233,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--worn", type=float, default=0.3, help="the share of faces that wear a mask, glasses or a hat")
+    parser.add_argument("--begin", type=Path, help="a published finder's model.onnx to go on from")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
@@ -239,12 +245,14 @@ def main() -> None:
     torch.manual_seed(args.seed)
     network = Finder().to(memory_format=torch.channels_last)  # a fifth faster on a CPU
     optimiser = torch.optim.AdamW(network.parameters(), args.rate, weight_decay=1e-3)
+    if args.begin is not None:
+        reopen(network, args.begin, (batch(faces, args.batch, args.size, (args.seed, at), args.worn)[0] for at in range(20)))
     step = load_checkpoint(args.out / "checkpoint.pt", network, optimiser)
     begun = time.monotonic()
     for at in range(step, args.steps):
         for group in optimiser.param_groups:
             group["lr"] = cosine_rate(at, args.steps, args.rate)
-        pictures, scenes = batch(faces, args.batch, args.size, (args.seed, at))
+        pictures, scenes = batch(faces, args.batch, args.size, (args.seed, at), args.worn)
         terms = loss(network.train()(pictures), scenes, args.size)
         optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
@@ -255,4 +263,5 @@ def main() -> None:
             log.info("step %d %s (%.0f s)", at + 1, told, time.monotonic() - begun)
             save_checkpoint(args.out / "checkpoint.pt", at + 1, network, optimiser)
     torch.save(network.state_dict(), args.out / "weights.pt")
-    publish(network, args.data, args.out, {"faces": len(faces), "steps": args.steps, "batch": args.batch, "seed": args.seed})
+    training = {"faces": len(faces), "steps": args.steps, "batch": args.batch, "rate": args.rate, "seed": args.seed}
+    publish(network, args.data, args.out, continued(args.begin, training | {"worn": args.worn}))

@@ -21,7 +21,9 @@ from meetmid.models.recipes.faces import faces
 from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.finding import test_faces
 from meetmid.models.recipes.finding_figures import recalls
+from meetmid.models.recipes.reopening import continued, reopen
 from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
+from meetmid.models.recipes.worn import wear
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -88,11 +90,15 @@ def upright(picture: NDArray[np.uint8], points: NDArray[np.float64]) -> tuple[ND
 
 
 def view(
-    canvas: NDArray[np.uint8], points: NDArray[np.float64], mirror: bool, rng: np.random.Generator
+    canvas: NDArray[np.uint8], points: NDArray[np.float64], mirror: bool, rng: np.random.Generator, worn: float = 0.0
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """A close view (80, 80, 3) of a face as a camera caught it, and where its points (5, 2) are in it."""
+    """A close view (80, 80, 3) of a face, of which a share ``worn`` wear a mask, glasses or a hat, as a camera caught it, and
+    where its points (5, 2) are in it."""
     if mirror:
         canvas, points = canvas[:, ::-1], mirrored(points, CANVAS)
+    if worn > 0 and rng.random() < worn:
+        canvas = np.array(canvas)
+        wear(canvas, points, rng)
     careless = 1.0 if rng.random() < 0.6 else 0.4
     scale = FINE / (SHARE * CANVAS) * np.exp(rng.normal(0, 0.13 * careless))
     turn = np.deg2rad(rng.normal(0, 8 * careless))
@@ -118,19 +124,21 @@ def given(places: NDArray[np.float64]) -> NDArray[np.float64]:
     return ((places - (SIDE - 1) / 2) / SIDE).ravel()
 
 
-def batch_of(known: Known, count: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def batch_of(known: Known, count: int, seed: tuple[int, ...], worn: float) -> tuple[Tensor, Tensor]:
     """Views as the network takes them, and their points (count, 10) as it gives them."""
     rng = np.random.default_rng(seed)
     pictures, wanted = [], []
     for index in known.drawn(count, rng):
-        picture, places = view(known.canvases[index], known.points[index], bool(rng.random() < 0.5), rng)
+        picture, places = view(known.canvases[index], known.points[index], bool(rng.random() < 0.5), rng, worn)
         pictures.append(picture)
         wanted.append(given(places))
     planes = np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1
     return torch.from_numpy(planes).contiguous(memory_format=torch.channels_last), torch.from_numpy(np.stack(wanted)).float()
 
 
-def train(data: Path, work: Path, steps: int, batch: int, rate: float, threads: int) -> Pointer:
+def train(
+    data: Path, work: Path, steps: int, batch: int, rate: float, threads: int, worn: float, begin: Path | None
+) -> Pointer:
     """Train (or go on training); the checkpoint and its log lie in ``work``."""
     torch.manual_seed(SEED)
     torch.set_num_threads(threads)
@@ -140,12 +148,14 @@ def train(data: Path, work: Path, steps: int, batch: int, rate: float, threads: 
     network = Pointer().to(memory_format=torch.channels_last)
     network.head[3].bias.data = torch.from_numpy(given(PLACES)).float()
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
+    if begin is not None:
+        reopen(network, begin, (batch_of(known, batch, (SEED, step), worn)[0] for step in range(20)))
     first = load_checkpoint(folder / "checkpoint.pt", network, optimiser)
     begun, running = time.monotonic(), 0.0
     for step in range(first, steps):
         for group in optimiser.param_groups:
             group["lr"] = cosine_rate(step, steps, rate)
-        pictures, wanted = batch_of(known, batch, (SEED, step))
+        pictures, wanted = batch_of(known, batch, (SEED, step), worn)
         loss = SIDE * (network.train()(pictures) - wanted).abs().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -212,7 +222,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--worn", type=float, default=0.3, help="the share of faces that wear a mask, glasses or a hat")
+    parser.add_argument("--begin", type=Path, help="a published pointer's model.onnx to go on from")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    network = train(args.data, args.work, args.steps, args.batch, args.rate, args.threads)
-    publish(network, args.data, args.work, {"steps": args.steps, "batch": args.batch, "rate": args.rate, "seed": SEED})
+    network = train(args.data, args.work, args.steps, args.batch, args.rate, args.threads, args.worn, args.begin)
+    training = {"steps": args.steps, "batch": args.batch, "rate": args.rate, "seed": SEED, "worn": args.worn}
+    publish(network, args.data, args.work, continued(args.begin, training))

@@ -1,7 +1,8 @@
 """Scenes with known faces: real faces put into larger pictures of clutter, as cameras may have caught them.
 
 A scene depends on its seed alone. Backgrounds are parts of the training pictures without their faces, shapes and noise; faces
-are scaled, tilted, mirrored, darkened, blurred, covered in part, and the whole scene is blurred, noised and JPEG-coded.
+are scaled, tilted, mirrored, darkened, blurred, covered in part, made to wear masks where that is asked for, and the whole
+scene is blurred, noised and JPEG-coded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from meetmid.models.recipes.worn import wear
 from numpy.typing import NDArray
 
 from meetmid.faces.alignment import MIRRORED
@@ -49,10 +51,11 @@ class Scene:
 
 def compose(
     faces: Sequence[KnownFace], size: tuple[int, int], seed: tuple[int, ...], *, smallest: float = 10.0, largest: float = 400.0,
-    most: int = 6,
+    most: int = 6, worn: float = 0.0,
 ) -> Scene:
     """A scene of ``size`` (height, width) with up to ``most`` faces of ``smallest`` to ``largest`` px (the root of width times
-    height of the box), spread evenly in octaves; now and then without any."""
+    height of the box), spread evenly in octaves; now and then without any. ``worn`` is the share of faces that wear something
+    (:mod:`meetmid.models.recipes.worn`)."""
     rng = np.random.default_rng(seed)
     canvas = background(faces, size, rng).astype(np.float32)
     boxes: list[NDArray[np.float64]] = []
@@ -60,7 +63,7 @@ def compose(
     limit = min(largest, 0.9 * min(size))
     for _ in range(int(rng.integers(0 if rng.random() < 0.1 else 1, most + 1))):
         side = float(np.exp(rng.uniform(np.log(smallest), np.log(limit))))
-        placed = _place(canvas, faces[int(rng.integers(len(faces)))], side, boxes, rng)
+        placed = _place(canvas, faces[int(rng.integers(len(faces)))], side, boxes, rng, worn)
         if placed is not None:
             boxes.append(placed[0])
             points.append(placed[1])
@@ -70,7 +73,8 @@ def compose(
 
 
 def _place(
-    canvas: NDArray[np.float32], face: KnownFace, side: float, taken: Sequence[NDArray[np.float64]], rng: np.random.Generator
+    canvas: NDArray[np.float32], face: KnownFace, side: float, taken: Sequence[NDArray[np.float64]], rng: np.random.Generator,
+    worn: float = 0.0,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Paste a face of ``side`` px where it covers no other; its box and points, None where no place was found."""
     height, width = canvas.shape[:2]
@@ -109,16 +113,19 @@ def _place(
     mask = _mask(picture.shape[:2], _scaled(middle, ratio), native * ratio.mean(), rng)
     alpha = cv2.warpAffine(mask, local, shape, flags=cv2.INTER_LINEAR)[..., None]
     pasted = (pasted - 127) * np.float32(rng.uniform(0.6, 1.15)) + np.float32(127 + rng.uniform(-35, 25))
+    moved = _scaled(face.points, ratio) @ turn.T + matrix[:, 2]
+    moved = moved[MIRRORED] if mirrored else moved
+    if worn > 0 and rng.random() < worn:
+        wear(pasted, moved - corner, rng)
     _cover(pasted, at - corner, side, rng)
     area += alpha * (pasted - area)
-    moved = _scaled(face.points, ratio) @ turn.T + matrix[:, 2]
     corners = np.array([[left, top], [left + w, top], [left, top + h], [left + w, top + h]])
     axes = np.abs(turn @ np.diag(ratio))
     size = np.array([w, h]) * (scale if abs(angle) < 20 else 1.0)
     if abs(angle) >= 20:  # the box around the turned one, drawn in: a face is round
         size = 0.5 * (axes @ np.array([w, h]) + np.array([w, h]) * scale)
     centre = (_scaled(corners, ratio) @ turn.T + matrix[:, 2]).mean(0)
-    return np.array([*(centre - size / 2), *size]), moved[MIRRORED] if mirrored else moved
+    return np.array([*(centre - size / 2), *size]), moved
 
 
 def _scaled(points: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
