@@ -203,8 +203,8 @@ def publish(network: Finder, data: Path, out: Path, training: dict[str, int]) ->
         "figures": {"people": "LFW people of benchmarks/splits/test.txt, never trained on, in composed scenes; Wilson 95 %"},
         "use": {
             "intended": "finding and aligning the faces that are to be matched",
-            "limits": "faces turned to profile or upside down, and unlike LFW's and UTKFace's, are missed more often; its "
-            "points follow YuNet's; accuracy by skin tone, age or sex was not measured",
+            "limits": "faces turned to profile or upside down, behind masks, and unlike LFW's and UTKFace's, are missed more "
+            "often; its points follow YuNet's; accuracy by skin tone, age or sex was not measured",
         },
         "export": {"exporter": facts["exporter"], "bytes": facts["bytes"], "parity": f"{facts['parity']:.1e}"},
     }
