@@ -237,7 +237,7 @@ def test_sides_that_cannot_be_used(small, face):
             matcher.identify(face(1, 20), face(1), k=0)
         with pytest.raises(ConfigError, match="keys"):
             matcher.match(face(1, 20), face(1), faces={"probes": "crop"})
-        result = matcher.match(face(1, 20), face(1), faces={"probe": "detect"})
+        result = matcher.match(np.full((20, 20, 3), 120, np.uint8), face(1), faces={"probe": "detect"})
         assert "no face found" in result.probe_status[0]
 
 
