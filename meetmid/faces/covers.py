@@ -13,9 +13,9 @@ import math
 
 import numpy as np
 
-from meetmid.config import Cover
+from meetmid.config import Cover, MatchConfig
 from meetmid.faces.alignment import ARCFACE_112, AlignmentTemplate
-from meetmid.resize import Image
+from meetmid.resize import Image, rounded
 
 ROWS: dict[Cover, tuple[float, float]] = {"mask": (0.55, 1.0), "glasses": (0.32, 0.55), "hat": (0.0, 0.35)}
 """From where to where each hides an aligned crop, as shares of its height: from below the eyes on, from the brows to there,
@@ -52,3 +52,8 @@ def covered(picture: Image, cover: Cover) -> Image:
     out = picture.copy()
     out[hidden] = (rest.mean(dtype=np.float64) * shade)[:, None]
     return out
+
+
+def covered_as(picture: Image, config: MatchConfig) -> Image:
+    """The same by what a configuration says that it is covered by, rounded to 8 bits where it rounds."""
+    return rounded(covered(picture, config.covered_by), config.degradations.quantize)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Cover, MatchConfig
-from meetmid.faces.covers import TOLD, covered
+from meetmid.faces.covers import TOLD, covered_as
 from meetmid.gallery.paths import Path, format_path, select_paths
 from meetmid.gallery.randomness import draw_seed
 from meetmid.gallery.tree import scaled, walk
@@ -188,7 +188,7 @@ def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights
     for size, slots in layouts.undegraded.items():
         yield Hypothesis(_matched(clean, size, config), slots)
     if config.covers:
-        yield Hypothesis(_covered(clean, config), layouts.covered)
+        yield Hypothesis(covered_as(clean, config), layouts.covered)
     sizes = layouts.degraded
     if not paths or not (sizes or config.covers):
         return
@@ -202,7 +202,7 @@ def gallery_hypotheses(work: NDArray[np.uint8], layouts: GalleryLayouts, weights
                 yield Hypothesis(_matched(shown, size, config), [(scale, slot + behind) for scale, slot in slots])
             if config.covers and paths[position]:
                 behind = draw * degraded[-1] + degraded[position]
-                yield Hypothesis(_covered(shown, config), [(scale, slot + behind) for scale, slot in layouts.covered])
+                yield Hypothesis(covered_as(shown, config), [(scale, slot + behind) for scale, slot in layouts.covered])
 
 
 def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, slot: int) -> tuple[GalleryHypothesis, Image]:
@@ -212,17 +212,13 @@ def gallery_picture(work: NDArray[np.uint8], layout: GalleryLayout, scale: int, 
     picture = to_float(work)
     if what.path:
         picture = next(p for _, p in walk(_start(work, layout.config), (what.path,), seed=seed, options=options))
-    picture = picture if what.covered_by == "nothing" else _covered(picture, layout.config)
+    picture = picture if what.covered_by == "nothing" else covered_as(picture, layout.config)
     return what, _matched(picture, what.size, layout.config)
 
 
 def _start(work: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:
     """What is degraded of a portrait."""
     return work if config.degrade_size is None else scaled(work, config.degrade_size, config.degradations.resize)
-
-
-def _covered(picture: Image, config: MatchConfig) -> Image:
-    return rounded(covered(picture, config.covered_by), config.degradations.quantize)
 
 
 def _matched(picture: Image, size: tuple[int, int] | None, config: MatchConfig) -> Image:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Cover, MatchConfig
-from meetmid.faces.covers import LABELS, TOLD, covered
+from meetmid.faces.covers import LABELS, TOLD, covered_as
 from meetmid.probes.blur import BlurLevel
 from meetmid.probes.hallucination import Hallucinator, working_levels, working_size
 from meetmid.probes.light import evened
@@ -76,14 +76,16 @@ def probe_hypotheses(
 
     Slot m of scale s is the m-th distinct blur level; collapsed levels keep their count as weight.
     """
-    for slot, _, count, picture in probe_pictures(crop, config, hallucinator):
-        weights[slot] = count
-        yield Hypothesis(picture, (slot,))
+    return _counted(probe_pictures(crop, config, hallucinator), weights)
 
 
 def plain_hypotheses(crop: NDArray[np.uint8], config: MatchConfig, weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
     """The pictures at a probe crop's own size alone, likewise; ``weights`` (:attr:`MatchConfig.own_scales`, 1)."""
-    for slot, _, count, picture in _own_pictures(crop, config):
+    return _counted(_own_pictures(crop, config), weights)
+
+
+def _counted(made: Iterator[Shown], weights: NDArray[np.float32]) -> Iterator[Hypothesis]:
+    for slot, _, count, picture in made:
         weights[slot] = count
         yield Hypothesis(picture, (slot,))
 
@@ -146,9 +148,7 @@ def _own_pictures(crop: NDArray[np.uint8], config: MatchConfig) -> Iterator[Show
         return
     whole = to_float(_lit(crop, config))
     for scale, what in enumerate(wanted):
-        is_whole = what.covered_by == "nothing"
-        picture = whole if is_whole else rounded(covered(whole, what.covered_by), config.degradations.quantize)
-        yield (scale, 0), what, 1, picture
+        yield (scale, 0), what, 1, whole if what.covered_by == "nothing" else covered_as(whole, config)
 
 
 def _lit(crop: NDArray[np.uint8], config: MatchConfig) -> NDArray[np.uint8]:

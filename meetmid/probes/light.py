@@ -115,11 +115,9 @@ def _slopes(values: NDArray[np.float64], right: NDArray[np.float64], below: NDAr
     (across, down, _), left = _fitted(values, axes)
     if USUAL[0].down <= down <= USUAL[1].down:
         return float(across), float(down)
-    edge = _edge(values, axes)
-    if edge is not None:
-        (beside, below_it, *_), less = _fitted(values, np.vstack([axes, edge]))
-        if abs(below_it) < abs(down) and np.abs(less).mean() < EDGE * np.abs(left).mean():
-            return float(beside), float(below_it)
+    (beside, below_it, *_), less = _fitted(values, np.vstack([axes, _edge(values, axes)]))
+    if abs(below_it) < abs(down) and np.abs(less).mean() < EDGE * np.abs(left).mean():
+        return float(beside), float(below_it)
     return float(across), float(down)
 
 
@@ -140,16 +138,14 @@ def _weighted(
     return found, values - found @ axes
 
 
-def _edge(values: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def _edge(values: NDArray[np.float64], axes: NDArray[np.float64]) -> NDArray[np.float64]:
     """The step (n,), 0 above and 1 below some row of pixels, that takes most from what a plane in ``axes``, whose second one
-    grows downwards, leaves of ``values`` by plain least squares; None for a face of too few rows."""
+    grows downwards, leaves of ``values`` by plain least squares."""
     below = axes[1]
     rows = np.unique(below)
     steps = (below > (rows[:-1] + rows[1:])[:, None] / 2).astype(np.float64)
     shares = steps.mean(axis=1)
     steps = steps[(shares >= BESIDE) & (shares <= 1 - BESIDE)]
-    if len(rows) < 4 or len(steps) == 0:
-        return None
     plane = np.linalg.qr(axes.T)[0]
     own = steps - (steps @ plane) @ plane.T
     edge: NDArray[np.float64] = steps[((own @ values) ** 2 / (own**2).sum(axis=1)).argmax()]

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from meetmid.runtime.cards import file_sha256
 
 STAGES = ("second", "third", "fourth")
+"""Of a training after its first, as cards name them."""
+
 
 @torch.no_grad()
 def reopen(network: nn.Module, path: Path, pictures: Iterable[Tensor]) -> None:

@@ -40,15 +40,7 @@ def within(crop: np.ndarray, slack: tuple[float, ...] = (0.05, 0.05, 2.0, 1.0, 0
 def fitted(crop: np.ndarray) -> tuple[float, float]:
     """The plane by scipy's least squares; where it is steeper down than usual beside the one with the step that leaves the
     smallest squares, if that leaves far less."""
-    height, width = crop.shape[:2]
-    rows, values = [], []
-    for r in range(height):
-        for c in range(width):
-            x, y = (c + 0.5) / width - 0.5, (r + 0.5) / height - 0.58
-            if (x / 0.34) ** 2 + (y / 0.42) ** 2 <= 1:
-                rows.append((x, y, 1.0))
-                values.append(np.log(crop[r, c] @ np.array([0.299, 0.587, 0.114]) + DARK))
-    places, seen = np.array(rows), np.array(values)
+    places, seen = measured(crop)
     (across, down, _), left = reweighted(places, seen)
     if -1.1 <= down <= 1.2:
         return across, down
@@ -68,14 +60,17 @@ def fitted(crop: np.ndarray) -> tuple[float, float]:
     return across, down
 
 
-def reweighted_slope(crop: np.ndarray) -> float:
-    """How a plane alone grows down the picture."""
+def measured(crop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the face's pixels, each with a 1, and the logarithms of their luma."""
     height, width = crop.shape[:2]
-    y, x = np.mgrid[0:height, 0:width]
-    x, y = (x + 0.5) / width - 0.5, (y + 0.5) / height - 0.58
-    face = (x / 0.34) ** 2 + (y / 0.42) ** 2 <= 1
-    places = np.column_stack([x[face], y[face], np.ones(face.sum())])
-    return reweighted(places, np.log(crop[face] @ np.array([0.299, 0.587, 0.114]) + DARK))[0][1]
+    rows, values = [], []
+    for r in range(height):
+        for c in range(width):
+            x, y = (c + 0.5) / width - 0.5, (r + 0.5) / height - 0.58
+            if (x / 0.34) ** 2 + (y / 0.42) ** 2 <= 1:
+                rows.append((x, y, 1.0))
+                values.append(np.log(crop[r, c] @ np.array([0.299, 0.587, 0.114]) + DARK))
+    return np.array(rows), np.array(values)
 
 
 def reweighted(places: np.ndarray, seen: np.ndarray) -> tuple[list[float], np.ndarray]:
@@ -115,7 +110,7 @@ def test_a_dark_mask_or_scarf_is_no_light(side: int, top: float) -> None:
     seen = light(covered)
     assert abs(seen.across - plain.across) < 0.3
     assert abs(seen.down - plain.down) < 0.6
-    without = reweighted_slope(covered)
+    (_, without, _), _ = reweighted(*measured(covered))
     assert without < -2  # which a plane alone takes for a lamp
 
 
