@@ -23,10 +23,10 @@ from people import captures, data_folder, pictures, portraits
 from pools import gallery_pool, probe_pool
 
 from meetmid import PRESETS, MatchConfig, Matcher
-from meetmid.config import advised
 from meetmid.evaluation import Trials, search, wilson
 from meetmid.evaluation.ladder import masked_side
 from meetmid.faces.alignment import TEMPLATES
+from meetmid.presets import advised
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.registry import get_model
 from meetmid.scores.fusion import fuse_sides

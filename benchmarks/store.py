@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from machine import write_csv
 
-from meetmid.config import preset
 from meetmid.gallery.store import Gallery
+from meetmid.presets import preset
 from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.pool import TemplatePool

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import meetmid.models as models
     from meetmid import evaluation
-    from meetmid.config import PRESETS, DegradationOptions, MatchConfig
+    from meetmid.config import DegradationOptions, MatchConfig
     from meetmid.errors import (
         Cancelled,
         ConfigError,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from meetmid.gallery.store import Gallery
     from meetmid.matcher import Matcher, match
     from meetmid.plan import Plan
+    from meetmid.presets import PRESETS
     from meetmid.probes.hallucination import hallucinate
     from meetmid.result import Explanation, MatchResult
     from meetmid.scores.fusion import Fused, fuse
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Cancelled": "errors", "ConfigError": "errors", "DeviceError": "errors", "InputError": "errors",
     "MeetmidError": "errors", "ModelError": "errors", "StoreError": "errors",
-    "export_onnx": "export", "PRESETS": "config", "DegradationOptions": "config", "MatchConfig": "config",
+    "export_onnx": "export", "PRESETS": "presets", "DegradationOptions": "config", "MatchConfig": "config",
     "Face": "faces.crops", "find_faces": "faces.finding",
     "degrade": "gallery.degrading", "degradation_paths": "gallery.paths", "Gallery": "gallery.store",
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",

@@ -1,4 +1,4 @@
-"""What a run does: frozen configuration, presets, validation, and a stable hash.
+"""What a run does: frozen configuration, validation, and a stable hash.
 
 Everything that changes a score lives here; where it runs (device, threads, memory limit) does not.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 from meetmid.errors import ConfigError
-from meetmid.validation import Expected, check, refused
+from meetmid.validation import Expected, check, known_fields, refused
 
 Rule = Literal["T_add", "T_concat", "S_max", "S_add"]
 Pairing = Literal["all", "same_scale"]
@@ -58,6 +57,8 @@ _EXPECTED = {  # every field whose annotation does not say it all; a field of nu
     "downup_factors": Expected("at least one factor, all integers of at least 2", 2),
     "patch": Expected("a block side, an integer of at least 1", 1),
 }
+
+
 @dataclass(frozen=True)
 class DegradationOptions:
     """Readings of the eleven degradations that the paper leaves open (degradations.md section 2).
@@ -103,7 +104,7 @@ class DegradationOptions:
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """One complete recipe for scores. Build one with :func:`preset` and ``dataclasses.replace``.
+    """One complete recipe for scores. Take one of :data:`meetmid.PRESETS` and ``dataclasses.replace`` its fields.
 
     Faces: ``faces`` where the faces are (``"crop"`` a picture is one, ``"detect"`` find the most prominent one, ``"auto"`` the
     first for pictures of up to 192 px that show hardly more than a face (aligned, with ``crop="arcface5"`` and square pixels,
@@ -299,10 +300,10 @@ class MatchConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MatchConfig:
         """The inverse of :meth:`to_dict`; unknown keys raise ConfigError."""
-        data = _known(values, cls, "configuration keys")
+        data = known_fields(values, cls, "configuration keys")
         options = data.get("degradations")
         if not isinstance(options, DegradationOptions | None):
-            data["degradations"] = DegradationOptions(**_known(options, DegradationOptions, "degradation options"))
+            data["degradations"] = DegradationOptions(**known_fields(options, DegradationOptions, "degradation options"))
         return cls(**data)
 
     def hash(self) -> str:
@@ -338,97 +339,3 @@ _LATER = {
 def _digest(values: dict[str, Any]) -> str:
     told = {key: value for key, value in values.items() if key not in _LATER or value != _LATER[key]}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _known(values: Any, owner: type, what: str) -> dict[str, Any]:
-    """A copy of ``values``, whose keys must be fields of ``owner``."""
-    if not isinstance(values, dict):
-        raise ConfigError(f"{what} expect a dictionary, got {type(values).__name__}")
-    known = {f.name for f in fields(owner)}
-    unknown = sorted(map(str, set(values) - known))
-    if unknown:
-        raise ConfigError(f"unknown {what} {unknown}; known are {sorted(known)}")
-    return dict(values)
-
-
-_PAPER = MatchConfig(preset="paper", crop="box", identity=False, paths="len<=3", centering="vector")
-
-PATHS = (
-    ("gauss_noise", "disk"), ("disk", "pshuf"), ("disk", "speckle"), ("disk", "gblur"), ("color", "motion"),
-    ("persp", "gauss_noise"), ("persp", "disk"), ("gauss_noise", "pshuf"), ("disk", "color"), ("gauss_noise", "motion"),
-    ("speckle", "persp"), ("shear", "disk"),
-)
-"""Best first, so that every beginning is the choice for fewer (benchmarks/selection.py, three matchers together)."""
-
-SHARP_BETWEEN = (16.0, 50.0)
-"""Where undegraded portraits begin to help and degraded ones cease to, in pixels of effective resolution: three matchers
-together on the selection part (benchmarks/sharp.py)."""
-
-DEGRADE_SIZE = 130
-"""The longer side of the median crop that the paths were chosen on, so that they do the same to larger and smaller portraits
-(benchmarks/portrait_sizes.py)."""
-
-_SHORT = MatchConfig(
-    hallucinator="edsr-recognition", scales=(4,), sigmas=(0.0,), paths=PATHS, probe_rule="T_add", gallery_rule="T_add",
-    sharp_between=SHARP_BETWEEN, even_light=True, degrade_size=DEGRADE_SIZE,
-)
-
-PRESETS: dict[str, MatchConfig] = {
-    "plain": MatchConfig(preset="plain", scales=(), paths="none", centering="none"),
-    "fast": replace(_SHORT, preset="fast", paths=PATHS[:4]),
-    "balanced": replace(_SHORT, preset="balanced"),
-    "accurate": replace(_SHORT, preset="accurate", sigmas=(0.0, 0.4), identity_weight=2.0, flip=True),
-    "paper": _PAPER,
-    "paper-set": replace(_PAPER, preset="paper-set", centering="set"),
-}
-
-
-def preset(name: str) -> MatchConfig:
-    """The named preset by itself (a matcher's card may change it: see ``Matcher(...).config``); raises ConfigError with the
-    known names."""
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}; the presets are {', '.join(PRESETS)}")
-    return PRESETS[name]
-
-
-ADVISABLE = frozenset((
-    "scales", "sigmas", "hallucinator", "paths", "flip", "centering", "probe_rule", "gallery_rule", "identity_weight",
-    "portrait_weight", "degraded_by", "score_norm", "sharp_between", "even_light",
-))
-"""What a matcher's card may say of a preset; who names a generator or its blurs decides on the first three himself."""
-
-
-def advised(name: str, presets: dict[str, dict[str, Any]], *, lifted: bool = False) -> MatchConfig:
-    """The named preset with the fields that a matcher's card gives for it, but for those of the probe's enlargement where the
-    caller has ``lifted`` it; raises ConfigError for a field that a card may not give."""
-    given = presets.get(name, {})
-    strange = sorted(set(given) - ADVISABLE)
-    if strange:
-        raise ConfigError(f"a card's preset {name!r} gives {strange}; it may give {sorted(ADVISABLE)}")
-    skipped = {"scales", "sigmas", "hallucinator"} if lifted else set()
-    return replace(preset(name), **{key: value for key, value in given.items() if key not in skipped})
-
-
-def configured(
-    config: MatchConfig, matcher: str, hallucinator: Any, detector: Any, fusion: Any, options: dict[str, Any]
-) -> MatchConfig:
-    """A configuration with the keywords of a Matcher applied, its Z-norm, ``sharp_between`` and ``even_light`` left out where
-    other keywords leave no room for them; raises ConfigError for unknown options."""
-    changes: dict[str, Any] = {"matcher": matcher, **_known(options, MatchConfig, "options")}
-    if hallucinator is not None:
-        changes["hallucinator"] = os.fspath(hallucinator) if isinstance(hallucinator, os.PathLike) else hallucinator
-    if isinstance(detector, str):
-        changes["detector"] = detector
-    if fusion is not None:
-        if not isinstance(fusion, tuple | list) or len(fusion) != 2:
-            raise ConfigError(f"fusion expects a pair (probe rule, gallery rule), got {fusion!r}")
-        changes["probe_rule"], changes["gallery_rule"] = fusion
-    made = replace(config, **{"score_norm": "none", "sharp_between": None, "even_light": False, **changes})
-    kept: dict[str, Any] = {}
-    if "score_norm" not in changes and made.additive:
-        kept["score_norm"] = config.score_norm
-    if "sharp_between" not in changes and made.comparable:
-        kept["sharp_between"] = config.sharp_between
-    if "even_light" not in changes and 1 not in made.scales:
-        kept["even_light"] = config.even_light
-    return replace(made, **kept)

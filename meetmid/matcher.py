@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.comparison import Comparison
-from meetmid.config import PRESETS, MatchConfig, advised, configured, preset
+from meetmid.config import MatchConfig
 from meetmid.enrolment import Add, enroll_into, shared
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
 from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.covers import has_rows
-from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
+from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open_detector
 from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
@@ -29,6 +29,7 @@ from meetmid.images import entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
 from meetmid.plan import Plan, make_plan
+from meetmid.presets import PRESETS, advised, configured, preset
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels, seen_by
 from meetmid.resize import to_uint8
@@ -378,6 +379,8 @@ class Matcher:
 
     def _hashes(self) -> dict[str, str]:
         known = {n.card.name: f"sha256 {n.card.sha256}" for n in self._networks}
+        if self.config.faces != "crop":
+            known |= networks_of(self._detector)
         if self.config.centering == "reference":
             known["reference means"] = f"sha256 {self.reference.digest}"
         return known

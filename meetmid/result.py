@@ -73,10 +73,10 @@ class MatchResult:
     """Similarities of P probes and G gallery entries; higher = more alike, comparable within one configuration only.
 
     ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (``"ok"`` or what went
-    wrong); ``probe_size`` (P, 3) float32: native face size and effective resolution in pixels, noise in grey
-    levels (NaN where failed);
-    ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device) say how it was made;
-    ``seconds`` per stage; ``calibration`` turns scores into likelihood ratios where one was given.
+    wrong); ``probe_size`` (P, 3) float32: native face size and effective resolution in pixels, noise in grey levels (NaN where
+    failed); ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device, of what finds the faces
+    too where the configuration lets them be found) say how it was made; ``seconds`` per stage; ``calibration`` turns scores
+    into likelihood ratios where one was given.
     """
 
     scores: NDArray[np.float32] = field(repr=False)

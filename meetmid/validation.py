@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import fields
 from functools import cache
 from math import inf
 from numbers import Integral, Real
@@ -61,3 +62,14 @@ def _fit(value: Any, kind: Any, low: float, below: float) -> Any:
     elif (origin is Literal and isinstance(value, str) and value in inner) or (origin is None and isinstance(value, kind)):
         return value
     raise ValueError
+
+
+def known_fields(values: Any, owner: type, what: str) -> dict[str, Any]:
+    """A copy of ``values``, whose keys must be fields of ``owner``."""
+    if not isinstance(values, dict):
+        raise ConfigError(f"{what} expect a dictionary, got {type(values).__name__}")
+    known = {f.name for f in fields(owner)}
+    unknown = sorted(map(str, set(values) - known))
+    if unknown:
+        raise ConfigError(f"unknown {what} {unknown}; known are {sorted(known)}")
+    return dict(values)

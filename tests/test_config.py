@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from meetmid.config import PRESETS, DegradationOptions, MatchConfig, advised, configured, preset
+from meetmid.config import DegradationOptions, MatchConfig
 from meetmid.errors import ConfigError
+from meetmid.presets import PRESETS, advised, configured, preset
 
 NAN, INF = float("nan"), float("inf")
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from meetmid.config import DegradationOptions, MatchConfig, preset
+from meetmid.config import DegradationOptions, MatchConfig
 from meetmid.errors import ConfigError, StoreError
 from meetmid.faces.covers import LABELS, covered
 from meetmid.gallery.hypotheses import GalleryLayouts, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.matcher import Matcher
+from meetmid.presets import preset
 from meetmid.resize import resize, to_float, to_uint8
 from meetmid.templates.centering import ReferenceMeans
 

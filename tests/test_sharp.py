@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import meetmid
-from meetmid.config import MatchConfig, configured, preset
+from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError
 from meetmid.faces.alignment import ARCFACE_112
 from meetmid.matcher import Matcher
+from meetmid.presets import configured, preset
 from meetmid.probes.resolution import Detail
 from meetmid.resize import resize, to_float, to_uint8
 

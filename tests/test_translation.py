@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from meetmid.config import preset
 from meetmid.errors import ConfigError, ModelError, StoreError
 from meetmid.matcher import Matcher
+from meetmid.presets import preset
 from meetmid.probes.blur import blur
 from meetmid.probes.hallucination import hallucinate
 from meetmid.probes.hypotheses import ProbeHypothesis, scale_labels

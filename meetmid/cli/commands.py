@@ -249,8 +249,8 @@ def _write_pictures(
 
 def plan(options: argparse.Namespace) -> int:
     """``meetmid plan``."""
-    from meetmid.config import PRESETS
     from meetmid.plan import curve
+    from meetmid.presets import PRESETS
 
     if options.curve:
         with open_matcher(options) as matcher:

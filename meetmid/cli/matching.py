@@ -7,8 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from meetmid.cli.bar import Bar
-from meetmid.config import PRESETS, Cover, Faces
+from meetmid.config import Cover, Faces
 from meetmid.errors import ConfigError
+from meetmid.presets import PRESETS
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher

@@ -6,7 +6,7 @@ import argparse
 
 from meetmid import __version__
 from meetmid.cli import commands, evaluation, exporting, gallery, matching, tuning
-from meetmid.config import PRESETS
+from meetmid.presets import PRESETS
 
 
 def build_parser() -> argparse.ArgumentParser:

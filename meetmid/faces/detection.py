@@ -32,10 +32,10 @@ class Serial:
     """A caller's own detector, asked by one thread at a time: it need not know of threads."""
 
     def __init__(self, detector: Detector) -> None:
-        self._detector, self._lock = detector, threading.Lock()
+        self.own, self._lock = detector, threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"detector": self._detector}
+        return {"detector": self.own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["detector"])  # type: ignore[misc]
@@ -43,7 +43,7 @@ class Serial:
     def detect(self, image: NDArray[np.uint8]) -> list[Face]:
         """As :meth:`Detector.detect`."""
         with self._lock:
-            return self._detector.detect(image)
+            return self.own.detect(image)
 
 
 class YuNet:
@@ -110,6 +110,11 @@ class Scrfd:
         return self._arguments
 
     @property
+    def pack(self) -> str | None:
+        """The name of its pack."""
+        return self._arguments["model"] if self._arguments["is_pack"] else None
+
+    @property
     def sha256(self) -> str:
         """Of its network's file; a pack that is not there is fetched."""
         return file_sha256(self._file())
@@ -169,6 +174,18 @@ def identity(detector: Detector) -> str:
     """The sha256 of a detector's network; of a caller's own, which has no name that says how it is set, something new every
     time."""
     return detector.sha256 if isinstance(detector, Finder | YuNet | Scrfd) else secrets.token_hex(16)
+
+
+def networks_of(detector: Detector) -> dict[str, str]:
+    """What a detector finds faces with, name to "sha256 ..."; of an insightface pack, which may not have been fetched, and of a
+    caller's own detector "pack ..." and "own ..."."""
+    if isinstance(detector, Finder):
+        return {card.name: f"sha256 {card.sha256}" for card in detector.cards}
+    if isinstance(detector, YuNet):
+        return {"yunet": f"sha256 {detector.sha256}"}
+    if isinstance(detector, Scrfd):
+        return {"scrfd": f"sha256 {detector.sha256}" if detector.pack is None else f"pack {detector.pack}"}
+    return networks_of(detector.own) if isinstance(detector, Serial) else {"detector": f"own {type(detector).__qualname__}"}
 
 
 DEFAULT = "finder"

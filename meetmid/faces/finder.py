@@ -80,7 +80,12 @@ class Finder:
     @property
     def sha256(self) -> str:
         """Of its networks' files."""
-        return self.card.sha256 + (self._pointer.card.sha256 if self._pointer else "")
+        return "".join(card.sha256 for card in self.cards)
+
+    @property
+    def cards(self) -> tuple[ModelCard, ...]:
+        """Its own and the pointer's, if it has one."""
+        return (self.card, self._pointer.card) if self._pointer else (self.card,)
 
     def close(self) -> None:
         """Release the sessions; the next use opens them again."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from meetmid.config import Color, Faces, MatchConfig, advised
+from meetmid.config import Color, Faces, MatchConfig
 from meetmid.errors import ConfigError
 from meetmid.evaluation.camera import CAMERAS, FarCamera
 from meetmid.evaluation.choices import Scores
@@ -22,6 +22,7 @@ from meetmid.evaluation.trials import Trials
 from meetmid.faces.detection import Detector
 from meetmid.gallery.paths import select_paths
 from meetmid.matcher import GIB, Matcher
+from meetmid.presets import advised
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.cores import cores
 from meetmid.runtime.progress import ProgressCallback

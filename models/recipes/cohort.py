@@ -11,11 +11,12 @@ import numpy as np
 from meetmid.models.recipes.faces import faces
 from numpy.typing import NDArray
 
-from meetmid.config import MatchConfig, advised, preset
+from meetmid.config import MatchConfig
 from meetmid.evaluation.camera import FarCamera
 from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate, align
 from meetmid.faces.covers import ROWS
 from meetmid.matcher import Matcher
+from meetmid.presets import advised, preset
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.registry import get_model
 from meetmid.templates.centering import ReferenceMeans

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import pickle
 import sys
@@ -16,9 +17,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from meetmid import models
 from meetmid.errors import ConfigError, DeviceError, ModelError
 from meetmid.faces import detection
-from meetmid.faces.detection import Scrfd, YuNet, open_detector
+from meetmid.faces.crops import Face
+from meetmid.faces.detection import Scrfd, Serial, YuNet, networks_of, open_detector
 from meetmid.runtime.sessions import nvidia_gpu_present
 
 COUNT = 8
@@ -118,6 +121,34 @@ def test_detectors_are_opened_by_name(tmp_path: Path, yunet: str) -> None:
 def test_unknown_detectors_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="detector expects 'finder', 'yunet', 'yunet:FILE'"):
         open_detector(name)
+
+
+class Own:
+    """A caller's detector, which finds nothing."""
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        return []
+
+
+def test_what_finds_the_faces_is_named_in_the_result(tmp_path: Path, small, face) -> None:
+    finder, (file, other) = open_detector("finder"), (tmp_path / name for name in ("yunet.onnx", "scrfd.onnx"))
+    file.write_bytes(b"any")
+    other.write_bytes(b"other")
+    shipped = {name: f"sha256 {models.get(name).sha256}" for name in ("finder", "pointer")}
+    assert networks_of(finder) == networks_of(Serial(finder)) == shipped
+    assert networks_of(open_detector(f"yunet:{file}")) == {"yunet": f"sha256 {hashlib.sha256(b'any').hexdigest()}"}
+    assert networks_of(open_detector(f"scrfd:{other}")) == {"scrfd": f"sha256 {hashlib.sha256(b'other').hexdigest()}"}
+    assert networks_of(open_detector("insightface:nowhere")) == {"scrfd": "pack nowhere"}  # and nothing is fetched
+    pictures = [face(1, 40), face(2, 40)]
+    with small(faces="auto") as matcher:
+        result = matcher.match(pictures, pictures)
+        assert shipped.items() <= result.models.items()
+        assert result.made_with["pointer"] == models.get("pointer").sha256
+    with small(faces="detect", detector=Own()) as matcher:
+        result = matcher.match(pictures, pictures, faces={"probe": "crop", "gallery": "crop"})
+        assert result.models["detector"] == "own Own"
+    with small(faces="crop") as matcher:
+        assert not {"finder", "pointer", "detector"} & set(matcher.match(pictures, pictures).models)
 
 
 def test_a_file_that_is_no_network_is_a_model_error(tmp_path: Path) -> None:

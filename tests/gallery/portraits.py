@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from meetmid.config import preset
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.store import Gallery
+from meetmid.presets import preset
 from meetmid.templates.pool import TemplatePool
 
 LENGTH = 8

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from portraits import gallery, versions
 
-from meetmid.config import preset
 from meetmid.errors import StoreError
 from meetmid.gallery import exchange
 from meetmid.gallery.store import Gallery
+from meetmid.presets import preset
 from meetmid.templates.pool import TemplatePool
 
 KINDS = (".npz", ".safetensors", ".parquet")

@@ -5,10 +5,11 @@ from hashlib import blake2b
 import numpy as np
 import pytest
 
-from meetmid.config import PRESETS, DegradationOptions, MatchConfig
+from meetmid.config import DegradationOptions, MatchConfig
 from meetmid.faces.covers import covered
 from meetmid.gallery.hypotheses import GalleryHypothesis, GalleryLayouts, gallery_hypotheses, gallery_picture
 from meetmid.gallery.tree import walk
+from meetmid.presets import PRESETS
 from meetmid.resize import resize, to_float
 
 PATHS = (("gblur",), ("gauss_noise", "downup"), ("gblur", "gauss_noise"))

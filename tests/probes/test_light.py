@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.linalg import lstsq
 from scipy.stats import median_abs_deviation
 
-from meetmid.config import PRESETS, configured
 from meetmid.errors import ConfigError
+from meetmid.presets import PRESETS, configured
 from meetmid.probes.light import COMMON, DARK, USUAL, Light, _gains, evened, light
 
 LOW, HIGH = USUAL
