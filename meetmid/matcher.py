@@ -20,7 +20,7 @@ from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.covers import has_rows
 from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open_detector
 from meetmid.faces.finder import Finder
-from meetmid.faces.finding import Hint, find_crop, hints_of_sides
+from meetmid.faces.finding import Hint, find_crop, hints_of_sides, may_look
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
@@ -232,10 +232,12 @@ class Matcher:
         assert scores is not None
         assert met is not None
         told = notes(self, probes, dropped, met.stored, () if isinstance(gallery, Gallery) else met.status)
+        here = {"probe": not isinstance(probe, Taken), "gallery": not isinstance(gallery, Gallery)}
+        looks = any(here[side] and may_look(hint, config.faces) for side, hint in hints.items())
         crops, first = (probes.crops, probes.pool.first) if config.keep_crops else (None, None)
         return MatchResult(
-            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(), clock.seconds,
-            crops, first, means, self.calibration, (self, met),
+            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(looks),
+            clock.seconds, crops, first, means, self.calibration, (self, met),
         )
 
     def identify(
@@ -379,14 +381,14 @@ class Matcher:
 
     def _hashes(self) -> dict[str, str]:
         known = {n.card.name: f"sha256 {n.card.sha256}" for n in self._networks}
-        if self.config.faces != "crop":
-            known |= networks_of(self._detector)
         if self.config.centering == "reference":
             known["reference means"] = f"sha256 {self.reference.digest}"
         return known
 
-    def _models(self) -> dict[str, str]:
-        return self._hashes() | {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
+    def _models(self, looks: bool) -> dict[str, str]:
+        """Of all networks, and of the detector where it ``looks`` for faces."""
+        own = {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
+        return self._hashes() | own | (networks_of(self._detector) if looks else {})
 
 
 def match(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, InputError, StoreError
 from meetmid.evaluation.calibration import Calibration
+from meetmid.faces.detection import FINDS
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryHypothesis
 from meetmid.gallery.store import Gallery
@@ -74,9 +75,8 @@ class MatchResult:
 
     ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (``"ok"`` or what went
     wrong); ``probe_size`` (P, 3) float32: native face size and effective resolution in pixels, noise in grey levels (NaN where
-    failed); ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device, of what finds the faces
-    too where the configuration lets them be found) say how it was made; ``seconds`` per stage; ``calibration`` turns scores
-    into likelihood ratios where one was given.
+    failed); ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device, also of what looked for
+    faces) say how it was made; ``seconds`` per stage; ``calibration`` turns scores into likelihood ratios where one was given.
     """
 
     scores: NDArray[np.float32] = field(repr=False)
@@ -277,7 +277,7 @@ def made_with(config: MatchConfig, models: dict[str, str]) -> dict[str, str]:
             "centering='set' makes every score depend on all pictures of its run, so no calibration holds for another run: "
             "use 'reference', 'vector' or 'none'"
         )
-    return {"config": config.hash(), **{name: text.split()[1] for name, text in models.items()}}
+    return {"config": config.hash(), **{name: text.split()[1] for name, text in models.items() if not text.endswith(FINDS)}}
 
 
 def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:

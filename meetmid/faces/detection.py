@@ -21,6 +21,10 @@ from meetmid.runtime.registry import downloads_folder, get_model
 _EXTRA = "the scrfd detector needs the insightface extra: pip install 'meetmid[insightface]' && meetmid doctor --repair"
 
 
+FINDS = "to find faces"
+"""What is said of a model that scores do not otherwise depend on."""
+
+
 class Detector(Protocol):
     """Anything that finds faces."""
 
@@ -177,15 +181,19 @@ def identity(detector: Detector) -> str:
 
 
 def networks_of(detector: Detector) -> dict[str, str]:
-    """What a detector finds faces with, name to "sha256 ..."; of an insightface pack, which may not have been fetched, and of a
-    caller's own detector "pack ..." and "own ..."."""
+    """What a detector finds faces with, name to "sha256 ...", of an insightface pack (which need not be here) and of a caller's
+    own detector "pack ..." and "own ...", and that it does."""
+    if isinstance(detector, Serial):
+        return networks_of(detector.own)
     if isinstance(detector, Finder):
-        return {card.name: f"sha256 {card.sha256}" for card in detector.cards}
-    if isinstance(detector, YuNet):
-        return {"yunet": f"sha256 {detector.sha256}"}
-    if isinstance(detector, Scrfd):
-        return {"scrfd": f"sha256 {detector.sha256}" if detector.pack is None else f"pack {detector.pack}"}
-    return networks_of(detector.own) if isinstance(detector, Serial) else {"detector": f"own {type(detector).__qualname__}"}
+        known = {card.name: f"sha256 {card.sha256}" for card in detector.cards}
+    elif isinstance(detector, YuNet):
+        known = {"yunet": f"sha256 {detector.sha256}"}
+    elif isinstance(detector, Scrfd):
+        known = {"scrfd": f"sha256 {detector.sha256}" if detector.pack is None else f"pack {detector.pack}"}
+    else:
+        known = {"detector": f"own {type(detector).__qualname__}"}
+    return {name: f"{what} {FINDS}" for name, what in known.items()}
 
 
 DEFAULT = "finder"

@@ -215,6 +215,14 @@ def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:
     return {"probe": faces, "gallery": None}
 
 
+def may_look(faces: Hint | None, default: str) -> bool:
+    """Whether a side's hint has a detector look for faces in any of its pictures."""
+    if faces is None or isinstance(faces, str):
+        return (faces or default) != "crop"
+    items = [default, *faces.values()] if isinstance(faces, Mapping) else faces
+    return any(isinstance(item, str) and item != "crop" for item in items)
+
+
 def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
     """One hint per picture: a mode for all, one array for the only picture, or one item per entry (nested for groups, or
     one array for all pictures of the group), in order or by id. Raises ConfigError when counts or ids do not fit."""

@@ -134,21 +134,31 @@ def test_what_finds_the_faces_is_named_in_the_result(tmp_path: Path, small, face
     finder, (file, other) = open_detector("finder"), (tmp_path / name for name in ("yunet.onnx", "scrfd.onnx"))
     file.write_bytes(b"any")
     other.write_bytes(b"other")
-    shipped = {name: f"sha256 {models.get(name).sha256}" for name in ("finder", "pointer")}
+
+    def sha256(data: bytes) -> str:
+        return f"sha256 {hashlib.sha256(data).hexdigest()} to find faces"
+
+    shipped = {name: f"sha256 {models.get(name).sha256} to find faces" for name in ("finder", "pointer")}
     assert networks_of(finder) == networks_of(Serial(finder)) == shipped
-    assert networks_of(open_detector(f"yunet:{file}")) == {"yunet": f"sha256 {hashlib.sha256(b'any').hexdigest()}"}
-    assert networks_of(open_detector(f"scrfd:{other}")) == {"scrfd": f"sha256 {hashlib.sha256(b'other').hexdigest()}"}
-    assert networks_of(open_detector("insightface:nowhere")) == {"scrfd": "pack nowhere"}  # and nothing is fetched
-    pictures = [face(1, 40), face(2, 40)]
+    assert networks_of(open_detector(f"yunet:{file}")) == {"yunet": sha256(b"any")}
+    assert networks_of(open_detector(f"scrfd:{other}")) == {"scrfd": sha256(b"other")}
+    assert networks_of(open_detector("insightface:nowhere")) == {"scrfd": "pack nowhere to find faces"}  # nothing is fetched
+    pictures, box = [face(1, 40), face(2, 40)], np.array([1, 1, 30, 30])
     with small(faces="auto") as matcher:
+        gallery, lifted = matcher.enroll(pictures), matcher.lift(pictures)
         result = matcher.match(pictures, pictures)
         assert shipped.items() <= result.models.items()
-        assert result.made_with["pointer"] == models.get("pointer").sha256
+        for probe, portraits, faces, looks in (
+            (pictures, gallery, None, True), (lifted, pictures, None, True), (lifted, gallery, None, False),
+            (pictures, pictures, "crop", False), (pictures, pictures, {"probe": "crop"}, True),
+            (pictures, gallery, [box, box], False), (pictures, gallery, {"probe": {lifted.ids[0]: box}}, True),
+        ):
+            again = matcher.match(probe, portraits, faces=faces)
+            assert again.made_with == result.made_with  # a calibration is for crops, whoever cut them
+            assert ({"finder", "pointer"} <= set(again.models)) == looks
     with small(faces="detect", detector=Own()) as matcher:
-        result = matcher.match(pictures, pictures, faces={"probe": "crop", "gallery": "crop"})
-        assert result.models["detector"] == "own Own"
-    with small(faces="crop") as matcher:
-        assert not {"finder", "pointer", "detector"} & set(matcher.match(pictures, pictures).models)
+        result = matcher.match(pictures, pictures, faces={"gallery": "crop"})
+        assert result.models["detector"] == "own Own to find faces"
 
 
 def test_a_file_that_is_no_network_is_a_model_error(tmp_path: Path) -> None:
