@@ -108,8 +108,12 @@ class Rounded:
             maxima(*given, offset, _NOWHERE)
 
     def scaled(self, best: NDArray[Any], tile: ByteTile, column: int) -> None:
-        """Multiply by the columns' steps."""
-        best[:, column : column + len(tile)] *= np.maximum(tile.scale, np.float32(1e-30))  # -inf stays where it is
+        """Multiply by the columns' steps. Raises NotFiniteError."""
+        try:
+            with np.errstate(over="raise"):
+                best[:, column : column + len(tile)] *= np.maximum(tile.scale, np.float32(1e-30))  # -inf stays where it is
+        except FloatingPointError as error:
+            raise NotFiniteError from error
 
 
 @dataclass(frozen=True)

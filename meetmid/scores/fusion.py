@@ -154,6 +154,8 @@ def fuse(
             results = [_fused(p, g, pair, plan) for pair in pairs]
         else:
             results = [Fused(scores) for scores in _fuse_all(p, g, pairs, plan)]
+        if unit and any(np.isinf(found.scores).any() for found in results):
+            raise NotFiniteError
     except NotFiniteError as error:
         _name_broken(("probe", p), ("gallery", g))
         raise InputError("a similarity is beyond float32: unit=True expects templates of unit length") from error

@@ -159,11 +159,12 @@ def _write(builder: Any, sums: Any, out: Any, scale: Any, first: Any, floats: bo
 
 def _write_largest(builder: Any, sums: Any, out: Any, scale: Any, first: Any, floats: bool) -> None:
     """The largest sum of each column, of bytes after they are multiplied by ``scale`` (n,), to ``out`` (WIDEST + LANES,), which
-    ends with zeros, or, in its first place, what is not a number where a float of a row is not finite."""
+    ends with zeros, or with what is not a number where a sum of floats is not finite."""
     last = zero = ir.Constant(_FLOATS, [0.0] * LANES)
     for row, its in enumerate(sums):
         if floats:
-            last = _add_floats(builder, last, its[0], zero)
+            for values in its:
+                last = _add_floats(builder, last, values, zero)
         else:
             place = builder.add(first, ir.Constant(first.type, row))
             steps = _everywhere(builder, builder.load(builder.gep(scale.data, [place])))
@@ -259,7 +260,8 @@ def maxima(
 ) -> bool:
     """``best[entry + g, column + i]`` = its maximum with the :func:`products` of the rows j in cuts[g] .. cuts[g + 1] with the
     columns i of the stack, up to ``width``; those of bytes times ``scale`` (n,), which is empty with floats. ``where``, if it
-    has any size, with floats alone, = ``offset`` + j of the first that reaches it. False where a row is not finite."""
+    has any size, with floats alone, = ``offset`` + j of the first that reaches it. False where a row or a product is not
+    finite."""
     found, top = np.empty((TOGETHER, WIDEST), rows.dtype), np.empty(WIDEST + LANES, np.float32)
     finite, count, g, one = True, rows.shape[0], 0, np.float32(1.0)
     for start in range(0, count, STRIP):
@@ -275,14 +277,14 @@ def maxima(
                     row = best[entry + at, left:right]
                 if first + TOGETHER <= cuts[at + 1] and not where.size:  # most of them
                     _largest(rows, first, its, begin, vectors, scale, top)
-                    finite &= top[WIDEST] == 0
+                    finite = finite and bool(np.all(top[WIDEST:] == 0))
                     _raise(top, one, row)
                     first += TOGETHER
                     continue
                 low = _first_of_block(first, count)
                 taken = _some(rows, low, its, begin, vectors, scale, found)
                 for j in range(first - low, taken):
-                    finite &= abs(found[j, 0]) <= FINITE  # what is not finite in a row is in all its products
+                    finite = finite and bool(np.all(np.abs(found[j, : right - left]) <= FINITE))
                     while cuts[at + 1] <= low + j:
                         at += 1
                         row = best[entry + at, left:right]

@@ -171,6 +171,21 @@ def test_templates_that_are_not_of_unit_length_though_said_so_are_refused_where_
         fuse(p * np.float32(1e25), g * np.float32(1e25), unit=True)
 
 
+@pytest.mark.parametrize("precision", ["float32", "screened", "int8"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("hypotheses", [5, 9, 40])
+def test_a_single_similarity_beyond_float32_is_refused_wherever_it_is(precision, sign, hypotheses) -> None:
+    for row, column in ((0, 0), (1, 7), (hypotheses - 1, 30)):
+        p, g = (np.zeros((2, 1, count, 40), np.float32) for count in (41, hypotheses))
+        p[..., 0] = g[..., 0] = 1
+        p[1, 0, column, 1] = 1e30
+        assert np.isfinite(fuse(p, g, precision=precision, unit=True)).all()
+        g[1, 0, :, 1] = -1e30  # all of it lies below, so that nothing is left of the column
+        g[1, 0, row, 1] = sign * 1e30
+        with pytest.raises(fusion.InputError, match="unit=True expects templates of unit length"):
+            fuse(p, g, precision=precision, unit=True)
+
+
 def test_auto_is_float32_for_small_sides_and_the_faster_for_large_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     p, g = alike(4)
     assert np.array_equal(fuse(p, g), fuse(p, g, precision="float32"))
