@@ -17,7 +17,7 @@ from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import identity
 from meetmid.faces.finding import WAY, Hint, hints_by_id, hints_for
-from meetmid.gallery.manifest import Share
+from meetmid.gallery.manifest import Share, check_free
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
@@ -25,8 +25,8 @@ from meetmid.intake import count
 from meetmid.runtime.progress import Progress, ProgressCallback
 from meetmid.templates.stored import Stored
 
-Add = Literal["append", "replace"]
-"""What becomes of entries of the same ids in a gallery that is added to: they are refused, or they go."""
+Add = Literal["append", "replace", "overwrite"]
+"""What becomes of a gallery that is there: it is added to, and entries of the same ids are refused or go, or all of it goes."""
 
 COMMIT_SECONDS = 20.0
 """About as much work is lost when an enrolment is killed."""
@@ -44,8 +44,8 @@ def enroll_into(
     key: str | os.PathLike[str] | None = None,
     share: Share | None = None,
 ) -> Gallery:
-    """Enrol ``side`` into the gallery at ``path``, which appears, or takes the place of another, when all is done; with
-    ``add``, its entries become part of the gallery there, all in one. Returns the entries of ``side``.
+    """Enrol ``side`` into the gallery at ``path``, which appears when all is done; with ``add``, its entries become part of the
+    gallery there, all in one, or it takes that one's place. Returns the entries of ``side``.
 
     Until then what was enrolled is committed every 20 seconds or so beside it. The same call goes on from there, as far as
     names, pictures and hints are the same; however often it is stopped, the gallery is the same in the end. What cannot be
@@ -53,13 +53,15 @@ def enroll_into(
     """
     if add not in (None, *get_args(Add)):
         raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
+    if add is None:
+        check_free(path, "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place")
     hints = hints_for(faces, side, compare.config.faces)
     empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
     detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
     detector = identity(compare.intake.detector) if detects else ""
     values = [compare.config.to_dict(), detector, WAY, compare.intake.memory, compare.intake.gallery_hashes]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    if add is None:
+    if add in (None, "overwrite"):
         opened = GalleryWriter.begin(path, empty.manifest(stored or "float32", job), key)
     else:
         ids = [entry.id for entry in side]

@@ -61,7 +61,11 @@ def test_stopped_and_continued_it_is_the_same_gallery(small, portraits, tmp_path
         same(Gallery.open(path), wanted)
         assert len([f for f in path.iterdir() if f.name.endswith("templates.npy")]) == 1
         again = []
-        matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done))
+        with pytest.raises(StoreError, match="there is a gallery already; 'append' and 'replace' of add"):
+            matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done))
+        assert again == []
+        same(Gallery.open(path), wanted)
+        matcher.enroll(portraits, path=path, add="overwrite", progress=lambda done, *_: again.append(done))
         assert again[0] == 1  # a finished gallery is replaced, not continued
 
 
@@ -70,9 +74,13 @@ def test_what_was_there_stays_until_the_new_one_is_whole(small, portraits, face,
     with small() as matcher:
         before = matcher.enroll([face(1, 60)], ids=["old"], path=path)
         with pytest.raises(Cancelled):
-            matcher.enroll(portraits, path=path, progress=stop_after(5))
+            matcher.enroll(portraits, path=path, add="overwrite", progress=stop_after(5))
         same(Gallery.open(path), before)
-        matcher.enroll(portraits, path=path)
+        with pytest.raises(StoreError, match="'overwrite' takes its place"):
+            matcher.enroll(portraits, path=path, progress=lambda *_: pytest.fail("worked before it refused"))
+        seen = []
+        matcher.enroll(portraits, path=path, add="overwrite", progress=lambda done, *_: seen.append(done))
+        assert seen[0] >= 4  # what was committed is not made again
         same(Gallery.open(path), matcher.enroll(portraits))
 
 
@@ -89,10 +97,11 @@ def test_only_the_same_pictures_and_settings_are_continued(small, portraits, fac
         same(made, matcher.enroll(portraits))
         assert seen[0] == 3
     with small(seed=1) as matcher, pytest.raises(Cancelled):
-        matcher.enroll(portraits, path=path, progress=stop_after(6))
+        matcher.enroll(portraits, path=path, add="overwrite", progress=stop_after(6))
     with small() as matcher:
         again = []
-        same(matcher.enroll(portraits, path=path, progress=lambda done, *_: again.append(done)), matcher.enroll(portraits))
+        made = matcher.enroll(portraits, path=path, add="overwrite", progress=lambda done, *_: again.append(done))
+        same(made, matcher.enroll(portraits))
         assert again[0] == 1
 
 
@@ -295,6 +304,9 @@ def test_what_cannot_be_added_is_told_before_the_work(small, make_matcher, portr
         for wrong in ({"add": "both", "path": path}, {"add": "append"}, {"add": "append", "path": path, "part": (1, 2)}):
             with pytest.raises(ConfigError, match="add expects"):
                 matcher.enroll(portraits, **wrong)
+        for unkept in ({"key": key}, {"stored": "int8"}):
+            with pytest.raises(ConfigError, match=f"{next(iter(unkept))} expects the path of a gallery"):
+                matcher.enroll(portraits, **unkept)
         matcher.enroll(portraits, path=path, add="append", key=key)
     assert Gallery.open(path, key=key).stored == "int8"
     assert len(Gallery.open(path, key=key)) == 10
@@ -347,7 +359,9 @@ def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path
     assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 0
     assert "enrolled 1 of 1" in capsys.readouterr().out
     assert main(["enroll", str(tmp_path / "more"), store, "--append", *model]) == 2
-    assert "use replace()" in capsys.readouterr().err
+    assert "replace them (replace(), --replace) instead" in capsys.readouterr().err
+    assert main(["enroll", str(tmp_path / "more"), store, *model]) == 2
+    assert "there is a gallery already" in capsys.readouterr().err
     assert main(["enroll", str(tmp_path / "more"), store, "--replace", *model]) == 0
     assert main(["gallery", "info", store]) == 0
     assert "entries        10 (9 with templates)" in capsys.readouterr().out
@@ -359,5 +373,13 @@ def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path
     assert main(["gallery", "compact", store]) == 0
     assert main(["gallery", "import", str(tmp_path / "h"), str(tmp_path / "g.npz")]) == 0
     assert len(Gallery.open(tmp_path / "h")) == 10
+    for takes in (["import", store, str(tmp_path / "g.npz")], ["merge", store, str(tmp_path / "h")]):
+        assert main(["gallery", *takes]) == 2
+        assert "there is a gallery already; --overwrite takes its place" in capsys.readouterr().err
+    assert len(Gallery.open(store)) == 8
+    assert main(["gallery", "import", store, str(tmp_path / "g.npz"), "--overwrite"]) == 0
+    assert len(Gallery.open(store)) == 10
+    assert main(["enroll", str(tmp_path / "more"), store, "--overwrite", *model]) == 0
+    assert Gallery.open(store).ids == ("9.png",)
     for wrong in (["export", store], ["remove", store], ["info", store, "x"], ["export", store, "x.txt"]):
         assert main(["gallery", *wrong]) == 2

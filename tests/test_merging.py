@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from meetmid import Gallery, InputError, MatchResult, StoreError
 from meetmid.cli import main
 from meetmid.errors import ConfigError
+from meetmid.evaluation import calibrate
 
 ENROLL = """
 import sys
@@ -57,9 +59,9 @@ def test_merging_keeps_how_templates_are_stored(small, face, tmp_path, capsys):
     merge = ["gallery", "merge", str(tmp_path / "whole"), str(tmp_path / "a"), str(tmp_path / "b")]
     assert main(merge) == 0
     assert Gallery.open(tmp_path / "whole").stored == "int8"
-    assert main([*merge, str(tmp_path / "c")]) == 2
+    assert main([*merge, str(tmp_path / "c"), "--overwrite"]) == 2
     assert "stored as float16 and int8: say --stored" in capsys.readouterr().err
-    assert main([*merge, str(tmp_path / "c"), "--stored", "float32"]) == 0
+    assert main([*merge, str(tmp_path / "c"), "--overwrite", "--stored", "float32"]) == 0
     assert Gallery.open(tmp_path / "whole").stored == "float32"
 
 
@@ -141,6 +143,23 @@ def test_parts_of_a_match_are_the_whole(small, face, portraits):
                               whole.explain(3, "4.png").probe_picture)
         again = MatchResult.merged([MatchResult.merged(parts[:1]), parts[1]])
         assert np.array_equal(again.scores, rows.scores, equal_nan=True)
+
+
+def test_parts_carry_the_same_calibration(small, face):
+    pictures = [face(k, 40) for k in range(4)]
+    with small() as matcher:
+        sides = [matcher.enroll(pictures[a : a + 2], ids=ids) for a, ids in ((0, "ab"), (2, "cd"))]
+        plain, other = (matcher.match(pictures, side) for side in sides)
+    one, two = calibrate([0.9, 0.8], [0.1, 0.2]), calibrate([0.9, 0.7], [0.1, 0.2])
+    for calibrations in ((None, one), (one, None), (one, two)):
+        parts = [replace(part, calibration=c) for part, c in zip((plain, other), calibrations, strict=True)]
+        with pytest.raises(InputError, match="different calibrations, or only some carry one"):
+            MatchResult.merged(parts)
+    equal = calibrate([0.9, 0.8], [0.1, 0.2])
+    whole = MatchResult.merged([replace(plain, calibration=one), replace(other, calibration=equal)])
+    assert whole.calibration == one
+    assert whole.log10_lr().shape == (4, 4)
+    assert MatchResult.merged([plain, other]).calibration is None
 
 
 def test_what_is_not_of_one_job_is_refused(small, face):

@@ -24,7 +24,11 @@ def add_key(parser: argparse.ArgumentParser, text: str = "the key of an encrypte
 def add_enroll_arguments(parser: argparse.ArgumentParser) -> None:
     """How ``meetmid enroll`` keeps a gallery."""
     kind = parser.add_mutually_exclusive_group()
-    for name, text in (("append", "add to the gallery that is there"), ("replace", "the same, and entries of equal names go")):
+    told = {
+        "append": "add to the gallery that is there", "replace": "the same, and entries of equal names go",
+        "overwrite": "take the place of the gallery that is there",
+    }
+    for name, text in told.items():
         kind.add_argument(f"--{name}", dest="add", action="store_const", const=name, help=text)
     parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N", help="one of N shares; see gallery merge")
     _storage(parser)
@@ -43,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("store", help="the gallery's directory")
     parser.add_argument("what", nargs="*", help="remove: ids; merge: parts; export, import: a file (" + ", ".join(FILES) + ")")
     _storage(parser)
+    parser.add_argument("--overwrite", action="store_true", help="merge, import: take the place of a gallery that is there")
     parser.add_argument("--new-key", metavar="FILE", help="rekey: the key that takes the place of --key")
 
 
@@ -125,9 +130,17 @@ def _compact(options: argparse.Namespace) -> None:
     _tell_left(erased)
 
 
+def _check_place(options: argparse.Namespace) -> None:
+    from meetmid.gallery.manifest import check_free
+
+    if not options.overwrite:
+        check_free(options.store, "--overwrite takes its place")
+
+
 def _merge(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
+    _check_place(options)
     parts = [Gallery.open(part, key=options.key) for part in options.what]
     kinds = sorted({part.stored for part in parts})
     if options.stored is None and len(kinds) > 1:
@@ -148,6 +161,7 @@ def _export(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from meetmid.gallery.store import Gallery
 
+    _check_place(options)
     found = Gallery.load(options.what[0])
     found.save(options.store, stored=options.stored, key=options.key)
     print(f"wrote {len(found):,} entries to {options.store}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -168,6 +169,13 @@ def is_store(folder: Path) -> bool:
         except (OSError, ValueError):
             continue
     return False
+
+
+def check_free(path: str | os.PathLike[str], cure: str) -> None:
+    """Raise StoreError where a finished gallery would be lost; ``cure`` tells what to do about it."""
+    folder = Path(path)
+    if is_store(folder) and (folder / COMMITTED).exists():
+        raise StoreError(f"{folder}: expected a new path, there is a gallery already; {cure}")
 
 
 def _digest(head: dict[str, Any], text: str) -> str:

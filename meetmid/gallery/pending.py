@@ -25,7 +25,9 @@ def existing_store(folder: Path) -> Path:
 def ids_taken(folder: Path, ids: set[str]) -> InputError:
     """The error that says which ids are there already."""
     such = sorted(ids)[:3]
-    return InputError(f"{folder}: {len(ids)} ids are in the gallery already, such as {such}; use replace()")
+    return InputError(
+        f"{folder}: {len(ids)} ids are in the gallery already, such as {such}; replace them (replace(), --replace) instead"
+    )
 
 
 def numbered(manifest: Manifest, others: Iterable[Manifest]) -> Manifest:

@@ -54,7 +54,7 @@ def test_only_the_owner_can_read_it(saved):
 def test_a_gallery_is_replaced_but_nothing_else_is(saved, small, face, tmp_path):
     gallery, path = saved
     with small() as matcher:
-        matcher.enroll([face(9, 48)], path=path)
+        matcher.enroll([face(9, 48)], path=path, add="overwrite")
     assert len(Gallery.open(path)) == 1
     opened = Gallery.open(path)
     opened.save(path)
