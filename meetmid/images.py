@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Color
-from meetmid.errors import InputError, TooLargeError
+from meetmid.errors import ConfigError, InputError, TooLargeError
 
 if TYPE_CHECKING:
     import PIL.Image
+
+_log = logging.getLogger("meetmid")
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | NDArray[Any] | PIL.Image.Image"
 """One picture: a path, encoded bytes, a PIL image, or an array (H, W, 3) or (H, W) uint8."""
@@ -81,8 +84,10 @@ def load(source: Source, *, color: Color = "rgb", most: int = MAX_PIXELS) -> NDA
     EXIF orientation is applied; grey, palette, CMYK and 16-bit files are converted (16-bit grey by value / 257; 16-bit colour
     as Pillow decodes it, to its high byte); transparent pixels are composed over black. ``color`` is the channel order of
     arrays and is ignored for everything else. Beside the result, decoding takes up to 8 bytes per pixel. Raises InputError
-    naming the picture, what was expected and what was got.
+    naming the picture, what was expected and what was got, and ConfigError for another ``color``.
     """
+    if color not in get_args(Color):
+        raise ConfigError(f"color expects {' or '.join(map(repr, get_args(Color)))}, got {color!r}")
     if isinstance(source, np.ndarray):
         return _from_array(source, color)
     from PIL import Image, UnidentifiedImageError
@@ -171,9 +176,9 @@ def _from_array(array: NDArray[Any], color: Color) -> NDArray[np.uint8]:
 def entries(side: Any, *, ids: Iterable[str] | None = None, what: str = "images") -> list[Entry]:
     """The entries of one side: one picture, a sequence or an iterator (a nested list is one subject), or a directory.
 
-    A directory is listed in sorted order; each picture file is an entry and each sub-directory one subject. Nothing is
-    decoded yet. ``ids`` renames the entries. Raises InputError for an empty or unreadable side, and for a set or a mapping,
-    which have no order of their own.
+    A directory is listed in sorted order; each picture file (:data:`SUFFIXES`) is an entry and each sub-directory one subject;
+    a warning is logged of what else lies there. Nothing is decoded yet. ``ids`` renames the entries. Raises InputError for an
+    empty or unreadable side, for a set or a mapping, which have no order of their own, and for what holds no pictures.
     """
     found = _listed(side, what)
     if not found:
@@ -200,6 +205,9 @@ def _listed(side: Any, what: str) -> list[Entry]:
         return [Entry(str(index), (picture,)) for index, picture in enumerate(side)]
     if _is_many(side, what):
         return _distinct([_item(item, str(index), what) for index, item in enumerate(side)])
+    is_picture = isinstance(side, bytes | bytearray | memoryview | np.ndarray) or hasattr(side, "getexif")
+    if not is_picture and not hasattr(side, "read"):
+        raise InputError(f"{what}: expected a path, bytes, a PIL image, an array or several of them, got {type(side).__name__}")
     return [Entry("0", (side,))]
 
 
@@ -236,22 +244,32 @@ def _directory(path: Path) -> list[Entry]:
         children = sorted(path.iterdir(), key=lambda p: p.name)
     except OSError as error:
         raise InputError(f"{path}: expected a readable directory, got {error.strerror or error}") from error
-    found = []
-    for child in children:
-        if child.name.startswith("."):
-            continue
-        if child.is_dir():
-            found.append(_subject(child))
-        elif child.suffix.lower() in SUFFIXES:
-            found.append(Entry(child.name, (child,)))
+    children = [child for child in children if not child.name.startswith(".")]
+    found = [
+        _subject(child) if child.is_dir() else Entry(child.name, (child,)) for child in children
+        if child.is_dir() or _may_be_picture(child)
+    ]
+    _tell_left_out(path, [child for child in children if not child.is_dir() and not _may_be_picture(child)])
     return found
+
+
+def _may_be_picture(path: Path) -> bool:
+    """A file of a picture's name, or a broken link of one, which is to fail."""
+    return path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists())
+
+
+def _tell_left_out(path: Path, others: list[Path]) -> None:
+    if others:
+        names = ", ".join(repr(other.name) for other in others[:3]) + (", ..." if others[3:] else "")
+        _log.warning("%s: left out %d of what lies there, no files with a picture's ending: %s", path, len(others), names)
 
 
 def _subject(path: Path) -> Entry:
     """The pictures of a sub-directory; one that cannot be read is recorded as a failure."""
     try:
         children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        sources = tuple(p for p in children if p.is_file() and p.suffix.lower() in SUFFIXES)
+        sources = tuple(p for p in children if not p.is_dir() and _may_be_picture(p))
     except OSError as error:
         return Entry(path.name, (), f"{path}: expected a readable directory, got {error.strerror or error}")
+    _tell_left_out(path, [p for p in children if p not in sources])
     return Entry(path.name, sources, "" if sources else f"{path}: expected at least one picture, got none")

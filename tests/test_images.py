@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from meetmid import images
-from meetmid.errors import InputError
+from meetmid.errors import ConfigError, InputError
 from meetmid.images import MAX_PIXELS, entries, load
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -272,6 +272,44 @@ def test_a_directory_is_sorted_and_a_sub_directory_is_one_subject(tmp_path: Path
     assert files == [["a.JPG"], ["b.png"], ["c.tiff"], ["1.png", "2.png"], []]
     assert [e.problem for e in found[:4]] == [""] * 4
     assert found[4].problem == f"{tmp_path / 'eve'}: expected at least one picture, got none"
+
+
+def test_what_a_directory_holds_beside_pictures_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.png", "b.heic", "c.tga", "d.txt", "e", ".f", "dan/1.png", "dan/deep/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert [e.id for e in entries(tmp_path)] == ["a.png", "dan", "gone.png"]
+    assert caplog.messages == [
+        f"{tmp_path / 'dan'}: left out 1 of what lies there, no files with a picture's ending: 'deep'",
+        f"{tmp_path}: left out 4 of what lies there, no files with a picture's ending: 'b.heic', 'c.tga', 'd.txt', ...",
+    ]
+    caplog.clear()
+    entries(tmp_path / "a.png")
+    assert caplog.messages == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "dan").mkdir()
+    for folder in (tmp_path, tmp_path / "dan"):
+        (folder / "a.png").touch()
+        os.mkfifo(folder / "pipe.jpg")
+    assert [[Path(str(s)).name for s in e.sources] for e in entries(tmp_path)] == [["a.png"], ["a.png"]]
+    assert len(caplog.messages) == 2
+
+
+@pytest.mark.parametrize("side", [None, 5, object()])
+def test_what_is_no_side_is_refused(side: object) -> None:
+    with pytest.raises(InputError, match=f"probe: expected a path, bytes, a PIL image, an array .* got {type(side).__name__}"):
+        entries(side, what="probe")
+
+
+@pytest.mark.parametrize("color", ["RGB", "xyz", None])
+def test_other_colour_orders_are_refused(color: str, png: bytes) -> None:
+    for source in (np.zeros((2, 2, 3), np.uint8), png):
+        with pytest.raises(ConfigError, match=f"color expects 'rgb' or 'bgr', got {color!r}"):
+            load(source, color=color)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "I;16", "1"])
