@@ -72,13 +72,16 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     """Least-squares similarity transform that maps ``source`` onto ``target``, both (N, 2); returns (2, 3) float64.
 
     Source: S. Umeyama, "Least-squares estimation of transformation parameters between two point patterns", IEEE TPAMI
-    13(4), 1991, eqs. 40-43 (reflections excluded). Raises InputError when the points coincide.
+    13(4), 1991, eqs. 40-43 (reflections excluded). Raises InputError when the points coincide or lie on a line.
     """
     mean_source, mean_target = source.mean(axis=0), target.mean(axis=0)
     centred_source, centred_target = source - mean_source, target - mean_target
     variance = float((centred_source**2).sum(axis=1).mean())
     if not variance > 1e-12:
         raise InputError(f"alignment expects five distinct face points, got points that coincide: {source.tolist()}")
+    spread = np.linalg.svd(centred_source, compute_uv=False)
+    if spread[-1] < 1e-3 * spread[0]:
+        raise InputError(f"alignment expects five points of a face, got points on a line: {source.tolist()}")
     u, d, vt = np.linalg.svd(centred_target.T @ centred_source / len(source))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
     rotation = u @ np.diag(signs) @ vt

@@ -114,9 +114,13 @@ def cut(
     image: NDArray[np.uint8], face: Face, *, how: Crop, template: AlignmentTemplate, is_fine: bool = False
 ) -> tuple[NDArray[np.uint8], int]:
     """One face crop (H, W, 3) uint8: aligned where ``how`` asks for it and the points are known, else the box x 1.3; and its
-    pixels per pixel of the picture along each side, more than one where ``is_fine`` and the aligned face is small."""
+    pixels per pixel of the picture along each side, more than one where ``is_fine`` and the aligned face is small. Raises
+    InputError where the face lies outside the picture."""
     if how == "arcface5" and face.points is not None:
         points = np.array(face.points)
+        (x, y, side, _), (rows, columns) = _from_points(points).box, image.shape[:2]
+        if x >= columns or y >= rows or x + side <= 0 or y + side <= 0:
+            raise InputError(f"the face's points {np.round(points, 1).tolist()} lie outside the {columns} x {rows} picture")
         fine = fineness(points, template) if is_fine else 1
         return align(image, points, template, fine=fine), fine
     return cut_box(image, face.box, square=how == "square"), 1

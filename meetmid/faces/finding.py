@@ -29,6 +29,9 @@ it shows much more than a face or its face lies otherwise than in an aligned one
 FRAME = 0.3
 """What is put around a crop before its points are looked for, as a share of its longer side."""
 
+LONGEST = 5
+"""Face crops' longer side by their shorter one, at most: what frames them is as wide everywhere."""
+
 LEAST_OF_CROPS = 0.2
 """The library's own finder's lowest score for the face of a crop."""
 
@@ -174,11 +177,23 @@ def _detected(image: NDArray[np.uint8], detector: Detector) -> list[Face]:
     """The faces found, by the library's own finder with rough points; a detector that breaks on one picture fails that picture,
     not the batch."""
     try:
-        return detector.rough(image) if isinstance(detector, Finder) else detector.detect(image)
+        if isinstance(detector, Finder):
+            return detector.rough(image)
+        return [_sound(face) for face in detector.detect(image)]
     except MeetmidError:
         raise
     except Exception as error:
         raise InputError(f"the face finder failed on a {image.shape[1]} x {image.shape[0]} px picture: {error}") from error
+
+
+def _sound(face: Any) -> Face:
+    """A detector's face; raises ValueError where it is none."""
+    if not isinstance(face, Face):
+        raise ValueError(f"it should give faces, not {type(face).__name__}")
+    numbers = np.array(face.box, float), np.array([] if face.points is None else face.points, float)
+    if not (numbers[0].shape == (4,) and all(np.isfinite(its).all() for its in numbers) and (numbers[0][2:] > 0).all()):
+        raise ValueError(f"it should give boxes with an area, and finite numbers, not {face}")
+    return face
 
 
 def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> Face | None:
@@ -187,6 +202,8 @@ def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> Face | None:
     Finders expect surroundings: the crop is framed by its own edges. A doubtful face counts, since there is one."""
     seeker = detector.at(LEAST_OF_CROPS) if isinstance(detector, Finder) else detector
     height, width = image.shape[:2]
+    if max(height, width) > LONGEST * min(height, width):
+        raise InputError(f"a face crop is expected to be at most {LONGEST} times as long as wide, got {width} x {height} px")
     margin = round(FRAME * max(height, width))
     framed = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE), np.uint8)
     middle = np.array([margin + width / 2, margin + height / 2])
@@ -204,15 +221,23 @@ def _shifted(face: Face, by: float) -> Face:
 
 def hints_of_sides(faces: Hint | None) -> dict[str, Hint | None]:
     """The hints of a match's two sides: a mode for both, a mapping by side, or boxes or points of the probe side, whose
-    gallery is then found by the configured mode. Raises ConfigError for an unknown side."""
+    gallery is then found by the configured mode. Raises ConfigError for an unknown side or mode."""
     if faces is None or isinstance(faces, str):
+        _check_mode(faces)
         return {"probe": faces, "gallery": faces}
     if isinstance(faces, Mapping):
         unknown = sorted(set(faces) - {"probe", "gallery"}, key=str)
         if unknown:
             raise ConfigError(f"faces expects the keys 'probe' and 'gallery', got {unknown}")
+        for its in faces.values():
+            _check_mode(its)
         return {"probe": faces.get("probe"), "gallery": faces.get("gallery")}
     return {"probe": faces, "gallery": None}
+
+
+def _check_mode(hint: Hint | None) -> None:
+    if isinstance(hint, str) and hint not in FACE_MODES:
+        raise ConfigError(f"faces expects one of {', '.join(FACE_MODES)}, boxes or points, got {hint!r}")
 
 
 def may_look(faces: Hint | None, default: str) -> bool:
@@ -224,9 +249,11 @@ def may_look(faces: Hint | None, default: str) -> bool:
 
 
 def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
-    """One hint per picture: a mode for all, one array for the only picture, or one item per entry (nested for groups, or
-    one array for all pictures of the group), in order or by id. Raises ConfigError when counts or ids do not fit."""
+    """One hint per picture: a mode for all, one array for the only picture, or one item per entry, in order or by id: a mode,
+    an array, or for a group one of these per picture (an array with as many rows as the group has pictures is one, any other
+    holds for all of them). Raises ConfigError when counts, ids or modes do not fit."""
     if faces is None or isinstance(faces, str):
+        _check_mode(faces)
         return [[faces or default] * len(entry.sources) for entry in entries]
     if isinstance(faces, Mapping):
         unknown = sorted(set(faces) - {entry.id for entry in entries}, key=str)
@@ -250,10 +277,17 @@ def hints_by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hi
 
 def _per_entry(item: Hint, entry: Entry) -> list[Hint]:
     count = len(entry.sources)
+    _check_mode(item)
+    if item is None or (np.isscalar(item) and not isinstance(item, str)):
+        raise ConfigError(f"faces of {entry.id!r} expects a mode, boxes or points, got {item!r}")
+    if isinstance(item, np.ndarray) and count > 1 and item.ndim > 1 and len(item) == count:
+        return list(item)
     if count == 1 and not (isinstance(item, list) and len(item) == 1 and not np.isscalar(item[0])):
         return [item]
     if isinstance(item, list | tuple):
         if len(item) != count:
             raise ConfigError(f"faces of {entry.id!r} expects one item per picture ({count}), got {len(item)}")
+        for its in item:
+            _check_mode(its)
         return list(item)
     return [item] * count

@@ -14,7 +14,7 @@ from meetmid.faces import finder as finders
 from meetmid.faces.alignment import TEMPLATES, align
 from meetmid.faces.crops import Face, cut_box
 from meetmid.faces.detection import open_detector
-from meetmid.faces.finding import CROP_SIDE, find_crop, find_faces, hints_for
+from meetmid.faces.finding import CROP_SIDE, find_crop, find_faces, hints_for, hints_of_sides
 from meetmid.images import Entry
 
 CONFIG = MatchConfig(crop="box")
@@ -175,6 +175,16 @@ def test_one_array_for_all_pictures_of_a_group() -> None:
     assert hints_for(["crop", "detect", "crop"], THREE, "auto")[1] == ["detect", "detect"]
 
 
+def test_an_array_of_as_many_rows_as_a_group_has_pictures_is_one_per_picture() -> None:
+    other = [5, 6, 7, 8]
+    for item in (np.array([BOX, other]), [BOX, other], [np.array(BOX), np.array(other)]):
+        assert [np.asarray(h).tolist() for h in hints_for([BOX, item, "crop"], THREE, "auto")[1]] == [BOX, other]
+        assert [np.asarray(h).tolist() for h in hints_for({"b": item}, THREE, "auto")[1]] == [BOX, other]
+    two = np.stack([np.zeros((5, 2)), np.ones((5, 2))])
+    assert [h.max() for h in hints_for(["crop", two, "crop"], THREE, "auto")[1]] == [0, 1]
+    assert hints_for([two], [Entry("a", (b"",))], "auto")[0][0] is two  # candidates in the only picture
+
+
 def test_arrays_are_read_row_by_row() -> None:
     two = THREE[::2]
     assert [h[0].tolist() for h in hints_for(np.array([BOX, BOX]), two, "auto")] == [BOX, BOX]
@@ -192,6 +202,68 @@ def test_counts_that_do_not_fit_are_config_errors() -> None:
         hints_for(["crop", ["crop"] * 3, "crop"], THREE, "auto")
     with pytest.raises(ConfigError, match="got int"):
         hints_for(7, THREE, "auto")
+    for item in (None, 1.5):
+        with pytest.raises(ConfigError, match=f"faces of 'a' expects a mode, boxes or points, got {item}"):
+            hints_for([item, "crop", "crop"], THREE, "auto")
+
+
+def test_other_modes_are_config_errors_wherever_they_stand() -> None:
+    for hint in ("croop", ["crop", "croop", "crop"], ["crop", ["crop", "croop"], "crop"], {"b": "croop"}):
+        with pytest.raises(ConfigError, match="one of auto, crop, detect, landmarks, boxes or points, got 'croop'"):
+            hints_for(hint, THREE, "auto")
+    for hint in ("croop", {"probe": "croop"}):
+        with pytest.raises(ConfigError, match="got 'croop'"):
+            hints_of_sides(hint)
+
+
+def test_a_face_outside_the_picture_is_refused() -> None:
+    image, config = picture(250, 250), replace(CONFIG, crop="arcface5")
+    points = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]]) + 60.0
+    for moved in (points + 5000.0, points - np.array([240, 0]), points + np.array([0, 240]), points * 1e9):
+        with pytest.raises(InputError, match=r"the face's points .* lie outside the 250 x 250 picture"):
+            find_crop(image, moved, config, ALIGNMENT, Finder())
+    cut_off = points - np.array([110, 0])
+    np.testing.assert_array_equal(find_crop(image, cut_off, config, ALIGNMENT, Finder()).picture, align(image, cut_off))
+
+
+def test_points_on_a_line_are_refused() -> None:
+    line = np.column_stack([np.linspace(60, 160, 5), np.linspace(80, 120, 5)])
+    with pytest.raises(InputError, match="five points of a face, got points on a line"):
+        find_crop(picture(250, 250), line, replace(CONFIG, crop="arcface5"), ALIGNMENT, Finder())
+
+
+def test_the_points_of_a_long_strip_are_not_looked_for() -> None:
+    finder = Finder()
+    with pytest.raises(InputError, match="a face crop is expected to be at most 5 times as long as wide, got 100000 x 5 px"):
+        find_crop(np.zeros((5, 100_000, 3), np.uint8), "landmarks", CONFIG, ALIGNMENT, finder)
+    assert finder.asked == 0
+    assert find_crop(picture(20, 100), "landmarks", CONFIG, ALIGNMENT, finder) is None
+
+
+@pytest.mark.parametrize("found", [
+    (1, 2, 3, 4), Face((10, 10, float("nan"), 20)), Face((10, 10, 0, 0)), Face((1, 2, 3, 4), ((0.0, float("inf")),) * 5),
+])
+def test_a_detector_that_gives_no_face_fails_its_picture_alone(small, face, found) -> None:
+    class Once:
+        def detect(self, image: np.ndarray) -> list[Face]:
+            return [found if image.shape[0] == 250 else Face((20, 20, 40, 40))]
+
+    with small(faces="detect", crop="box", detector=Once()) as matcher:
+        result = matcher.match([face(1, 200), face(2, 250)], face(1, 200))
+    assert np.isnan(result.scores[:, 0]).tolist() == [False, True]
+    assert "the face finder failed on a 250 x 250 px picture: it should give" in result.probe_status[1]
+
+
+def test_hints_for_faces_that_were_cut_before_are_refused(small, face) -> None:
+    pictures, box = [face(1, 60)], [[1, 1, 30, 30]]
+    with small() as matcher:
+        enrolled, lifted = matcher.enroll(pictures), matcher.lift(pictures)
+        for probe, hint, side in (
+            (pictures, {"gallery": box}, "gallery"), (lifted, box, "probe"), (lifted, {"probe": box}, "probe"),
+        ):
+            with pytest.raises(ConfigError, match=f"boxes or points for the {side} side, whose faces were cut before"):
+                matcher.match(probe, enrolled, faces=hint)
+        assert matcher.match(lifted, enrolled, faces="crop").scores.shape == (1, 1)
 
 
 # --- through the Matcher ----------------------------------------------------------------------------------------------
