@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,9 @@ from meetmid.faces.detection import FINDS
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryHypothesis
 from meetmid.gallery.store import Gallery
+from meetmid.interchange import aside, read_arrays, write_rows
 from meetmid.probes.hypotheses import ProbeHypothesis
-from meetmid.scores.ranking import Candidate, ranked
+from meetmid.scores.ranking import Candidate, check_count, ranked
 from meetmid.status import Failure, failures
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class MatchResult:
         """One result of a job that was split: parts with the same probes and other portraits, or the other way round, in the
         order in which they shall stand. It is the result of the whole job, bit for bit, whatever the parts.
 
-        Raises InputError for parts that are not of one job, or whose scores depend on all that is compared
-        (``centering="set"``, ``select="best"``).
+        Raises InputError for parts that are not of one job or carry different calibrations, or whose scores depend on all that
+        is compared (``centering="set"``, ``select="best"``).
         """
         if not parts:
             raise InputError("merged expects at least one result, got none")
@@ -149,6 +149,7 @@ class MatchResult:
         """The k best gallery entries of every probe: by score, ties by position; empty for a failed probe.
 
         With a calibration each has its likelihood ratio, and the decision that ``strength`` asks for (:meth:`decisions`).
+        Raises InputError for ``k`` below 1.
         """
         return candidates(self.scores, self.gallery_ids, k, self.calibration, strength)
 
@@ -183,25 +184,26 @@ class MatchResult:
         """Write ``.npz`` or ``.json`` (everything; npz with the probe crops) or ``.csv`` (the matrix with ids and statuses)."""
         target = Path(path)
         kind = target.suffix.lower()
-        if kind == ".csv":
-            self._save_csv(target)
-        elif kind == ".json":
-            rows = [[None if np.isnan(v) else float(v) for v in row] for row in self.scores]
-            sizes = [[None if np.isnan(v) else float(v) for v in row] for row in self.probe_size]
-            values = {**self._header(), "scores": rows, "probe_size": sizes}
-            target.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        elif kind == ".npz":
-            arrays: dict[str, Any] = {"scores": self.scores, "probe_size": self.probe_size}
-            if self.probe_crops is not None and self.probe_first is not None:
-                arrays["crops"], arrays["crop_lengths"] = self.probe_crops.pack()
-                arrays["probe_first"] = self.probe_first
-            if self.probe_means is not None:
-                arrays["probe_means"] = self.probe_means
-            header = np.frombuffer(json.dumps(self._header()).encode(), np.uint8)
-            with target.open("wb") as file:
-                np.savez(file, header=header, **arrays)
-        else:
+        if kind not in (".csv", ".npz", ".json"):
             raise InputError(f"{target}: a result is saved as .csv, .npz or .json, got {kind or 'no ending'!r}")
+        with aside(target) as new:
+            if kind == ".csv":
+                write_rows(new, self._rows())
+            elif kind == ".json":
+                rows = [[None if np.isnan(v) else float(v) for v in row] for row in self.scores]
+                sizes = [[None if np.isnan(v) else float(v) for v in row] for row in self.probe_size]
+                values = {**self._header(), "scores": rows, "probe_size": sizes}
+                new.write_text(json.dumps(values, indent=1), encoding="utf-8")
+            else:
+                arrays: dict[str, Any] = {"scores": self.scores, "probe_size": self.probe_size}
+                if self.probe_crops is not None and self.probe_first is not None:
+                    arrays["crops"], arrays["crop_lengths"] = self.probe_crops.pack()
+                    arrays["probe_first"] = self.probe_first
+                if self.probe_means is not None:
+                    arrays["probe_means"] = self.probe_means
+                header = np.frombuffer(json.dumps(self._header()).encode(), np.uint8)
+                with new.open("wb") as file:
+                    np.savez(file, header=header, **arrays)
 
     def _header(self) -> dict[str, Any]:
         return {
@@ -211,13 +213,11 @@ class MatchResult:
             "calibration": None if self.calibration is None else asdict(self.calibration),
         }
 
-    def _save_csv(self, target: Path) -> None:
-        with target.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["probe", "status", *self.gallery_ids])
-            writer.writerow(["", "gallery status", *self.gallery_status])
-            for name, status, row in zip(self.probe_ids, self.probe_status, self.scores, strict=True):
-                writer.writerow([name, status, *("" if np.isnan(v) else repr(float(v)) for v in row)])
+    def _rows(self) -> Iterator[list[str]]:
+        yield ["probe", "status", *self.gallery_ids]
+        yield ["", "gallery status", *self.gallery_status]
+        for name, status, row in zip(self.probe_ids, self.probe_status, self.scores, strict=True):
+            yield [name, status, *("" if np.isnan(v) else repr(float(v)) for v in row)]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MatchResult:
@@ -227,27 +227,26 @@ class MatchResult:
             if source.suffix.lower() == ".json":
                 values = json.loads(source.read_text(encoding="utf-8"))
                 arrays: dict[str, Any] = {
-                    key: np.array([[np.nan if v is None else v for v in row] for row in values[key]], np.float32).reshape(
-                        len(values["probe_ids"]), -1
-                    )
+                    key: np.array([[np.nan if v is None else v for v in row] for row in values[key]], np.float32)
                     for key in ("scores", "probe_size")
                 }
             else:
-                with np.load(source, allow_pickle=False) as data:
-                    arrays = {key: data[key] for key in data.files}
+                arrays = read_arrays(source)
                 values = json.loads(arrays.pop("header").tobytes())
             calibration = values.get("calibration")
             sizes = np.full((len(arrays["probe_size"]), 3), np.nan, np.float32)
             sizes[:, : arrays["probe_size"].shape[1]] = arrays["probe_size"]  # older ones have no noise
             crops = CropStore.unpack(arrays["crops"], arrays["crop_lengths"]) if "crops" in arrays else None
-            return cls(
+            result = cls(
                 arrays["scores"], tuple(values["probe_ids"]), tuple(values["gallery_ids"]), tuple(values["probe_status"]),
                 tuple(values["gallery_status"]), sizes, tuple(values["warnings"]),
                 MatchConfig.from_dict(values["config"]), values["models"], values["seconds"], crops,
                 arrays.get("probe_first"), arrays.get("probe_means"),
                 None if calibration is None else Calibration.of(calibration),
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+            _check_sizes(result)
+            return result
+        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
             raise StoreError(
                 f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
                 f"{type(error).__name__}: {error}"
@@ -258,6 +257,7 @@ def candidates(
     scores: NDArray[np.float32], ids: tuple[str, ...], k: int, calibration: Calibration | None, strength: float
 ) -> list[list[Candidate]]:
     """The ``k`` best of every row, with likelihood ratios and decisions where there is a calibration."""
+    check_count(k)
     found = [ranked(row, ids, k) for row in scores]
     if calibration is None:
         return found
@@ -280,12 +280,28 @@ def made_with(config: MatchConfig, models: dict[str, str]) -> dict[str, str]:
     return {"config": config.hash(), **{name: text.split()[1] for name, text in models.items() if not text.endswith(FINDS)}}
 
 
+def _check_sizes(result: MatchResult) -> None:
+    """Raise ValueError where ids, statuses, sizes or crops are not those of the scores."""
+    sides = (result.probe_ids, result.probe_status), (result.gallery_ids, result.gallery_status)
+    probes, portraits = ({len(texts) for texts in side} for side in sides)
+    fits = result.scores.ndim == 2 and (probes, portraits) == tuple({n} for n in result.scores.shape)
+    if not fits or len(result.probe_size) != len(result.scores):
+        raise ValueError(f"ids, statuses or sizes that are not those of scores {result.scores.shape}")
+    if not all(isinstance(text, str) for side in sides for texts in side for text in texts):
+        raise ValueError("ids or statuses that are no texts")
+    first, crops = result.probe_first, result.probe_crops
+    if first is not None and (first.shape != (len(result.scores) + 1,) or crops is None or first[-1] != len(crops)):
+        raise ValueError("crops that are not those of the probes")
+
+
 def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:
     config = parts[0].config
     if config.centering == "set" or (config.select == "best" and columns and len(parts) > 1):
         raise InputError("with centering='set' or select='best' a score depends on all that is compared: such jobs stay whole")
     if len({(p.config.hash(), tuple(sorted(p.models.items()))) for p in parts}) > 1:
         raise InputError("the parts were made with different configurations or models")
+    if any(p.calibration != parts[0].calibration for p in parts):
+        raise InputError("the parts carry different calibrations, or only some carry one: match all parts with the same one")
     if not columns and len({p.gallery_ids for p in parts}) > 1:
         raise InputError("the parts have neither the same probes nor the same portraits")
     first = parts[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,37 @@ def test_an_enrolled_gallery_gives_the_same_candidates(folders: Path, generators
     flat = [(p, str(c["rank"]), c["id"], c["score"]) for p, found in hits.items() for c in found]
     assert [(r["probe"], r["rank"], r["id"], float(r["score"])) for r in rows] == flat
     assert len(flat) == 21
+
+
+def test_a_probe_without_candidates_has_a_row_that_says_why(folders: Path, generators: list[str]) -> None:
+    assert main(["identify", "probes", "gallery", "-k", "2", "-o", "hits.csv", *MODEL, *generators]) == 1
+    assert main(["match", "probes", "gallery", "-o", "scores.csv", *MODEL, *generators]) == 1
+    with open("hits.csv", newline="") as file:
+        head, *rows = csv.reader(file)
+    with open("scores.csv", newline="") as file:
+        told = {row[0]: row[1] for row in list(csv.reader(file))[2:]}
+    assert head == ["probe", "status", "rank", "id", "score", "log10_lr", "decision"]
+    assert [row[0] for row in rows] == [f"{k}.png" for k in range(10) for _ in range(1 if k in (2, 5, 7) else 2)]
+    assert all(row[1] == told[row[0]] for row in rows)
+    assert [row for row in rows if row[2] == ""] == [[f"{k}.png", told[f"{k}.png"], *[""] * 5] for k in (2, 5, 7)]
+
+
+def test_a_name_that_is_no_unicode_keeps_its_bytes(folders: Path, generators: list[str], capsys) -> None:
+    name = b"bad\xff.png"
+    for side in ("probes", "gallery"):
+        try:
+            os.rename(f"{side}/0.png", os.path.join(os.fsencode(side), name))
+        except OSError:
+            pytest.skip("this file system takes Unicode alone")
+    for verb, before in (("match", b""), ("identify", b"\n")):
+        Path("w.csv").write_text("older")
+        assert main([verb, "probes", "gallery", "-k", "10", "-o", "w.csv", *MODEL, *generators]) == 1
+        assert before + name + b",ok" in Path("w.csv").read_bytes()
+        with open("w.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            assert os.fsdecode(name) in {cell for row in csv.reader(file) for cell in row[1:]}
+        shown = capsys.readouterr().out
+        assert "bad\\udcff.png: " in shown
+        assert shown.count("bad\\udcff.png ") == 7
 
 
 def test_what_hides_a_part_of_the_probes_is_said_to_both_commands(folders: Path, generators: list[str], capsys) -> None:
@@ -224,6 +256,12 @@ def test_degrade_writes_pictures_and_a_sheet(folders: Path) -> None:
     assert Path("sheet.png").stat().st_size > 1000
 
 
+def test_degrade_takes_single_paths(folders: Path) -> None:
+    for paths, names in (("gblur+downup", ["gblur+downup"]), ("disk,identity, gblur+disk", ["disk", "gblur+disk", "identity"])):
+        assert main(["degrade", "gallery/0.png", "--paths", paths, "-o", paths, "-q"]) == 0
+        assert sorted(path.stem for path in Path(paths).iterdir()) == names
+
+
 def test_hallucinate_marks_what_it_writes(folders: Path, generators: list[str]) -> None:
     command = ["hallucinate", "probes/0.png", "--scale", "2", "4", "--levels", "3", "-o", "out", "--sheet", "s.png"]
     assert main([*command, *generators, "--device", "cpu"]) == 0
@@ -233,6 +271,16 @@ def test_hallucinate_marks_what_it_writes(folders: Path, generators: list[str]) 
     with Image.open(Path("out") / names[0]) as picture:
         assert picture.size == (48, 48)
         assert picture.text["Comment"].startswith("synthetic")
+
+
+@pytest.mark.parametrize(("levels", "last"), [(1, "0.00"), (101, "1.00"), (102, "1.000")])
+def test_every_level_has_a_file(folders: Path, generators: list[str], levels: int, last: str, capsys) -> None:
+    command = ["hallucinate", "probes/0.png", "--scale", "2", "--levels", str(levels), "--lr-size", "8", "-o", "out"]
+    assert main([*command, *generators, "--device", "cpu", "-q"]) == 0
+    assert f"wrote {levels} pictures" in capsys.readouterr().out
+    names = sorted(path.stem for path in Path("out").iterdir())
+    assert len(names) == levels
+    assert names[-1] == f"synthetic-2x-blur-{last}"
 
 
 def test_plan_counts_what_a_match_costs(folders: Path, generators: list[str], capsys) -> None:
@@ -319,13 +367,21 @@ def test_doctor_examines_this_environment(capsys) -> None:
         (["match", "probes", "gallery", *MODEL, "--reference", "no.npz"], 2, "no.npz: expected reference means"),
         (["identify", "probes", "gallery", "-k", "0"], 2, "-k expects at least 1, got 0"),
         (["identify", "probes", "gallery", "-o", "x.npz"], 2, "saved as .csv or .json, got '.npz'"),
+        (["identify", "probes", "gallery", "--strength", "100"], 2, "--strength expects --calibration"),
+        (["identify", "a", "b", "--calibration", "c.json", "--strength", "1"], 2, "a likelihood ratio above 1, got 1.0"),
+        (["match", "a", "b", "--calibration", "c.json", "--strength", "nan"], 2, "a likelihood ratio above 1, got nan"),
         (["enroll", "gallery", "probes"], 2, "expected a new path or an enrolled gallery, it holds something else"),
         (["degrade", "gallery/0.png"], 2, "nothing to write"),
+        (["degrade", "gallery/0.png", "-o", "gallery/1.png"], 2, "a folder to write, got the file gallery/1.png"),
+        (["degrade", "gallery/0.png", "-o", "gallery/1.png/new"], 2, "new: expected a folder to write, got the file"),
+        (["degrade", "gallery/0.png", "--paths", "len<=4", "--sheet", "s.png"], 2, "single paths are written as gblur+"),
+        (["degrade", "gallery/0.png", "--paths", "gblur,gblur", "--sheet", "s.png"], 2, "each path once, got gblur twice"),
         (["degrade", "none.png", "--sheet", "s.png"], 2, "none.png: expected a readable picture file"),
         (["degrade", "gallery/0.png", "--seed", "-1", "--sheet", "s.png"], 2, "seed expects"),
         (["degrade", "gallery/0.png", "--sheet", "gallery/0.png/s.png"], 2, "gallery/0.png"),
         (["hallucinate", "gallery/0.png", "--levels", "0", "--sheet", "s.png"], 2, "--levels expects at least 1"),
         (["hallucinate", "gallery/0.png", "--lr-size", "-4", "--sheet", "s.png"], 2, "--lr-size expects at least 8 px"),
+        (["hallucinate", "gallery/0.png", "--scale", "2", "2", "--sheet", "s.png"], 2, "each scale once, got 2 2"),
         (["hallucinate", "gallery/0.png", "--scale", "3", "--sheet", "s.png"], 3, "has no [3] x model"),
         (["plan", "-1", "5", "--matcher", "small"], 2, "plan expects counts of 0 or more"),
         (["models", "add", "x.onnx", "--task", "hallucinator"], 2, "expects --scale N with --task hallucinator"),
@@ -368,8 +424,17 @@ def test_nothing_is_computed_for_an_output_that_cannot_be_written(
     monkeypatch.setattr("meetmid.matcher.Matcher.match", lambda *_: pytest.fail("matched before the output was checked"))
     for verb in ("match", "identify"):
         assert main([verb, "probes", "gallery", *MODEL, "-o", "scores.txt"]) == 2
+        assert main([verb, "probes", "gallery", *MODEL, "--calibration", "c.json", "--strength", "0.5"]) == 2
     for sheet in ("why.jpg", "gallery", "gallery/0.png/why.png"):
         assert main(["match", "probes", "gallery", *MODEL, "--explain", sheet]) == 2
+    monkeypatch.setattr("meetmid.gallery.tree.walk", lambda *_, **__: pytest.fail("degraded before the output was checked"))
+    assert main(["degrade", "gallery/0.png", "-o", "gallery/1.png"]) == 2
+    Path("old.csv").write_text("older")
+    capsys.readouterr()
+    monkeypatch.setattr("os.access", lambda path, mode: path != Path("."))
+    for command in (["match", "probes", "gallery", *MODEL, "-o", "old.csv"], ["degrade", "gallery/0.png", "-o", "new"]):
+        assert main(command) == 2
+        assert f"{command[-1]}: expected to write there, but . is read-only" in capsys.readouterr().err
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert main(["match", "probes", "gallery", *MODEL, "--explain", "new/why.png"]) == 2
     assert "new/why.png: expected to write there, but . is read-only" in capsys.readouterr().err
@@ -381,7 +446,7 @@ def test_an_enrolment_with_failures_is_listed_and_can_be_replaced(folders: Path,
     shown = capsys.readouterr()
     assert "enrolled 7 of 10 entries in store" in shown.out
     assert "failed gallery 5.png" in shown.err
-    assert main(["enroll", "gallery", "store", *MODEL, *generators]) == 0
+    assert main(["enroll", "gallery", "store", "--overwrite", *MODEL, *generators]) == 0
     assert main(["match", "gallery", "store", "-k", "1", *MODEL, *generators]) == 0
     assert "3.png: 3.png" in capsys.readouterr().out
 

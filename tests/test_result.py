@@ -1,7 +1,10 @@
 """Results: files, ranks, and explanations that add up."""
 
 import csv
+import json
+import os
 import pickle
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -64,6 +67,52 @@ def test_csv_holds_the_matrix(result, tmp_path):
     assert np.array_equal(values, result.scores, equal_nan=True)
 
 
+def test_csv_keeps_the_bytes_of_names_and_an_older_file(result, tmp_path):
+    path, name = tmp_path / "x.csv", os.fsdecode(b"bad\xff.jpg")
+    replace(result, probe_ids=(name, *result.probe_ids[1:])).save(path)
+    assert b"\nbad\xff.jpg,ok," in path.read_bytes()
+    before = path.read_bytes()
+    with pytest.raises(UnicodeEncodeError):
+        replace(result, probe_ids=("\ud800", *result.probe_ids[1:])).save(path)  # no name of any file
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["x.csv"]
+
+
+def test_a_list_has_at_least_one_candidate(result):
+    for k in (0, -1):
+        with pytest.raises(InputError, match=f"^k expects at least 1, got {k}$"):
+            result.rank(k)
+    assert [len(row) for row in result.rank(1)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["probe_ids", "gallery_ids", "probe_status", "gallery_status", "probe_size", "scores"])
+@pytest.mark.parametrize("change", ["longer", "shorter"])
+def test_a_file_whose_parts_do_not_fit_is_refused(result, tmp_path, name, change):
+    path = tmp_path / "x.json"
+    result.save(path)
+    values = json.loads(path.read_text())
+    values[name] = [*values[name], values[name][0]] if change == "longer" else values[name][:-1]
+    path.write_text(json.dumps(values))
+    with pytest.raises(StoreError, match=r"ids, statuses or sizes that are not those of scores \(\d, 3\)$"):
+        MatchResult.load(path)
+
+
+def test_a_file_with_other_parts_is_refused(result, tmp_path):
+    path = tmp_path / "x.json"
+    for name, value, told in (
+        ("scores", [[0.0] * 4] * 2, "not those of scores"), ("scores", [0.0] * 3, "TypeError"), ("scores", [], "not those"),
+        ("probe_size", [], "IndexError"), ("probe_ids", [0, 1, 2], "no texts"), ("gallery_status", [None] * 3, "no texts"),
+    ):
+        result.save(path)
+        path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+        with pytest.raises(StoreError, match=told):
+            MatchResult.load(path)
+    for first in ([0, 1, 2], [0, 1, 2, 5]):
+        replace(result, probe_first=np.array(first)).save(tmp_path / "x.npz")
+        with pytest.raises(StoreError, match="crops that are not those of the probes"):
+            MatchResult.load(tmp_path / "x.npz")
+
+
 def test_other_files_are_refused(result, tmp_path):
     with pytest.raises(InputError, match="no ending"):
         result.save(tmp_path / "x")
@@ -78,8 +127,9 @@ def test_other_files_are_refused(result, tmp_path):
     np.savez(tmp_path / "other.npz", a=1)
     np.save(tmp_path / "array.npy", np.zeros(3))
     for name in ("x.csv", "cut.npz", "empty.npz", "list.json", "text.json", "other.npz", "array.npy", "missing.npz"):
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="expected a result saved as") as caught:
             MatchResult.load(tmp_path / name)
+        assert "pickle" not in str(caught.value)
 
 
 @pytest.mark.parametrize("rules", RULES, ids="-".join)
@@ -142,6 +192,10 @@ def test_a_loaded_result_needs_its_matcher_and_gallery(small, sides, face, tmp_p
             MatchResult.load(tmp_path / "x.json").explain(0, 0, matcher=matcher, gallery=gallery)
         with pytest.raises(InputError, match="these are others"):
             back.explain(0, 0, matcher=matcher, gallery=matcher.enroll([face(9)]))
+        changed = matcher.enroll([*sides[1][:1], *sides[1][:1], *sides[1][2:]], ids=gallery.ids)
+        with pytest.raises(InputError, match=r"this one has changed since: .* have .* now, not"):
+            back.explain(2, 1, matcher=matcher, gallery=changed)
+        assert back.explain(2, 0, matcher=matcher, gallery=changed).probe_shares == result.explain(2, 0).probe_shares
     with small(sigmas=(0.0,)) as other, pytest.raises(InputError, match="these are others"):
         back.explain(0, 0, matcher=other, gallery=gallery)
     with small(seed=4) as other, pytest.raises(StoreError):

@@ -23,6 +23,18 @@ def check_output(path: Path, *endings: str, makes_folders: bool = False) -> None
         folder = next((parent for parent in path.parents if parent.exists()), folder)
     if not folder.is_dir():
         raise InputError(f"{path}: expected a folder that exists, got {folder}")
-    there = path if path.exists() else folder
-    if not os.access(there, os.W_OK):
-        raise InputError(f"{path}: expected to write there, but {there} is read-only; choose another place")
+    _check_writable(path, *((path, folder) if path.exists() else (folder,)))  # a new file takes an older one's place
+
+
+def check_folder(path: Path) -> None:
+    """Raise InputError unless files can be written to a folder there, which is made where it is missing."""
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if not there.is_dir():
+        raise InputError(f"{path}: expected a folder to write, got the file {there}")
+    _check_writable(path, there)
+
+
+def _check_writable(path: Path, *places: Path) -> None:
+    for there in places:
+        if not os.access(there, os.W_OK):
+            raise InputError(f"{path}: expected to write there, but {there} is read-only; choose another place")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meetmid.cli import CANCELLED, DONE, ENVIRONMENT, SOME_FAILED
 from meetmid.cli.bar import Bar
-from meetmid.cli.checks import check_output
+from meetmid.cli.checks import check_folder, check_output
 from meetmid.cli.matching import open_matcher
 from meetmid.errors import InputError
+from meetmid.interchange import aside, write_rows
 from meetmid.runtime.progress import Progress
 from meetmid.status import Failure, failures
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from meetmid.matcher import Matcher
     from meetmid.result import MatchResult
     from meetmid.scores.ranking import Candidate
+
+STRENGTH = 100.0
+"""Likelihood ratio that a decision needs where none is asked for."""
 
 
 def _gallery(path: str, key: str | None = None) -> Any:
@@ -61,9 +64,15 @@ def _candidate(found: Candidate) -> str:
 
 
 def _check_request(options: argparse.Namespace, *endings: str) -> None:
-    """Refuse before the work what could only fail after it."""
+    """Refuse before the work what could only fail after it; the strength of decisions that was not given gets its default."""
     if options.k < 1:
         raise InputError(f"-k expects at least 1, got {options.k}")
+    if options.strength is None:
+        options.strength = STRENGTH
+    elif options.calibration is None:
+        raise InputError("--strength expects --calibration: a decision needs likelihood ratios")
+    elif not options.strength > 1.0:
+        raise InputError(f"--strength expects a likelihood ratio above 1, got {options.strength}")
     if options.output:
         check_output(Path(options.output), *endings)
 
@@ -135,23 +144,23 @@ def identify(options: argparse.Namespace) -> int:
     with open_matcher(options) as matcher:
         gallery = _gallery(options.gallery, options.key)
         if options.miss:
-            names, ranks, told, failed = _identify_by(matcher, gallery, options)
+            names, status, ranks, told, failed = _identify_by(matcher, gallery, options)
         else:
             result = matcher.match(options.probes, gallery)
-            names, told, failed = result.probe_ids, result.warnings, result.failed
+            names, status, told, failed = result.probe_ids, result.probe_status, result.warnings, result.failed
             ranks = result.rank(options.k, options.strength)
     if options.output:
-        _save_ranks(Path(options.output), names, ranks)
+        _save_ranks(Path(options.output), names, status, ranks)
     _print_ranks(names, ranks)
     _print_notes(told)
     return _report_failures(failed)
 
 
-Found = tuple[tuple[str, ...], list[list["Candidate"]], tuple[str, ...], tuple[Failure, ...]]
+Found = tuple[tuple[str, ...], tuple[str, ...], list[list["Candidate"]], tuple[str, ...], tuple[Failure, ...]]
 
 
 def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) -> Found:
-    """The probes' names and candidates where few are compared in full, notes, and what has failed."""
+    """The probes' names, statuses and candidates where few are compared in full, notes, and what has failed."""
     from meetmid.gallery.store import Gallery
     from meetmid.notes import notes
 
@@ -162,31 +171,38 @@ def _identify_by(matcher: Matcher, gallery: Any, options: argparse.Namespace) ->
     probes = matcher.lift(options.probes)
     ranks = matcher.identify(probes, gallery, options.k, miss=options.miss, strength=options.strength)
     failed = failures("probe", probes.ids, probes.status) + failures("gallery", gallery.ids, gallery.status)
-    return probes.ids, ranks, notes(matcher, probes, gallery.dropped, gallery.stored), failed
+    return probes.ids, probes.status, ranks, notes(matcher, probes, gallery.dropped, gallery.stored), failed
 
 
-def _save_ranks(path: Path, names: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
-    if path.suffix.lower() == ".json":
-        lists = {name: [asdict(c) for c in candidates] for name, candidates in zip(names, ranks, strict=True)}
-        path.write_text(json.dumps(lists, indent=1), encoding="utf-8")
-    else:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["probe", "rank", "id", "score", "log10_lr", "decision"])
-            for name, candidates in zip(names, ranks, strict=True):
-                writer.writerows([name, c.rank, c.id, c.score, c.log10_lr, c.decision] for c in candidates)
+def _save_ranks(path: Path, names: Sequence[str], status: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> None:
+    with aside(path) as new:
+        if path.suffix.lower() == ".json":
+            lists = {name: [asdict(c) for c in candidates] for name, candidates in zip(names, ranks, strict=True)}
+            new.write_text(json.dumps(lists, indent=1), encoding="utf-8")
+        else:
+            write_rows(new, _rank_rows(names, status, ranks))
+
+
+def _rank_rows(names: Sequence[str], status: Sequence[str], ranks: Sequence[Sequence[Candidate]]) -> Iterator[list[Any]]:
+    """A row per candidate, and one without for a probe that has none."""
+    yield ["probe", "status", "rank", "id", "score", "log10_lr", "decision"]
+    for name, what, candidates in zip(names, status, ranks, strict=True):
+        for c in candidates:
+            yield [name, what, c.rank, c.id, c.score, c.log10_lr, c.decision]
+        if not candidates:
+            yield [name, what, *[""] * 5]
 
 
 def degrade(options: argparse.Namespace) -> int:
     """``meetmid degrade``."""
     from meetmid.config import DegradationOptions
-    from meetmid.gallery.paths import format_path, select_paths
+    from meetmid.gallery.paths import format_path, typed_paths
     from meetmid.gallery.tree import walk, work_image
     from meetmid.images import load
     from meetmid.resize import to_uint8
 
     _check_pictures(options)
-    paths = select_paths(options.paths)
+    paths = typed_paths(options.paths)
     work = work_image(load(options.image), options.work_size or None)
     made: dict[int, NDArray[np.uint8]] = {}
     progress = Progress(Bar(quiet=options.quiet), "degrade", len(paths))
@@ -207,6 +223,9 @@ def hallucinate(options: argparse.Namespace) -> int:
         raise InputError(f"--levels expects at least 1, got {options.levels}")
     if options.lr_size and options.lr_size < 8:
         raise InputError(f"--lr-size expects at least 8 px, or 0 for native, got {options.lr_size}")
+    if len(set(options.scale)) < len(options.scale):
+        raise InputError(f"--scale expects each scale once, got {' '.join(map(str, options.scale))}")
+    digits = max(2, len(str(options.levels - 2)))  # so that no two levels have one name
     sigmas = [k / max(1, options.levels - 1) for k in range(options.levels)]
     pictures: list[NDArray[np.uint8]] = []
     names = []
@@ -218,7 +237,7 @@ def hallucinate(options: argparse.Namespace) -> int:
                 device=options.device,
             )
         )
-        names += [f"{scale}x-blur-{sigma:.2f}" for sigma in sigmas]
+        names += [f"{scale}x-blur-{sigma:.{digits}f}" for sigma in sigmas]
         progress.step()
     return _write_pictures(options, pictures, names, synthetic=True)
 
@@ -226,6 +245,8 @@ def hallucinate(options: argparse.Namespace) -> int:
 def _check_pictures(options: argparse.Namespace) -> None:
     if not options.output and not options.sheet:
         raise InputError("nothing to write: give -o FOLDER, --sheet PNG, or both")
+    if options.output:
+        check_folder(Path(options.output))
     if options.sheet:
         check_output(Path(options.sheet), ".png", makes_folders=True)
 

@@ -55,7 +55,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     degrade = _verb(verbs, "degrade", commands.degrade, "degrade a portrait along one or many paths")
     degrade.add_argument("image")
-    degrade.add_argument("--paths", default="len<=1", help="gblur+downup, len<=2, random:16, all, ... (default len<=1)")
+    degrade.add_argument(
+        "--paths", default="len<=1", help="len<=2, random:16, all, ..., or single ones: gblur+downup,disk (default len<=1)"
+    )
     degrade.add_argument("--work-size", type=int, default=512, help="longest side before degrading; 0 = native")
     degrade.add_argument("--seed", type=int, default=0)
     _pictures_out(degrade)
@@ -118,7 +120,7 @@ def _verb(
 
 def _calibrated(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="JSON", help="add likelihood ratios: a calibration for this configuration")
-    parser.add_argument("--strength", type=float, default=100.0, help="likelihood ratio that a decision needs (default 100)")
+    parser.add_argument("--strength", type=float, help="likelihood ratio that a decision needs (default 100)")
 
 
 def _quiet(parser: argparse.ArgumentParser) -> None:

@@ -90,6 +90,8 @@ class Calibration:
             raise ValueError("the map falls somewhere")
         if not all(isinstance(n, int) and n > 0 for n in (found.n_mated, found.n_nonmated)):
             raise ValueError("counts are missing")
+        if not np.isfinite([found.slope, found.offset, *(v for name in lists for v in getattr(found, name))]).all():
+            raise ValueError("a number is not finite")
         return found
 
     @classmethod
@@ -114,7 +116,8 @@ def calibrate(
     Preez 2006, section 8), its slope shrunk by as much as one attempt weighs, which keeps it finite where the kinds do not
     overlap and understates rather than overstates the evidence (in the spirit of G. S. Morrison and N. Poh, Science & Justice
     58(3), 2018). "isotonic": pool-adjacent-violators with one attempt of either kind added at the end where it never occurs
-    (Laplace's rule). Failures are left out. Raises InputError for empty kinds and where scores do not rise with mates.
+    (Laplace's rule). Failures are left out. Raises InputError for empty kinds, infinite scores and where scores do not rise
+    with mates.
     """
     if kind not in ("logistic", "isotonic"):
         raise InputError(f"expected kind 'logistic' or 'isotonic', got {kind!r}")
@@ -124,6 +127,8 @@ def calibrate(
     own, other = (s[~np.isnan(s)] for s in sides)
     if not len(own) or not len(other):
         raise InputError(f"expected mated and non-mated scores to learn from, got {len(own)} and {len(other)}")
+    if not all(np.isfinite(s).all() for s in (own, other)):
+        raise InputError("expected finite scores to calibrate, or NaN for failures, got infinite ones")
     known: dict[str, Any] = {
         "made_with": dict(made_with or {}),
         **{name: tuple(np.percentile(s, range(101)).tolist()) for name, s in (("mated", own), ("nonmated", other))},
@@ -131,6 +136,7 @@ def calibrate(
     if kind == "logistic":
         return Calibration(kind, len(own), len(other), *logistic(own, other), **known)
     low, high = min(own.min(), other.min()), max(own.max(), other.max())
+    _check_rise(float(own.mean()), float(other.mean()), high - low)
     levels, llrs = pav(np.append(own, low), np.append(other, high))
     return Calibration(kind, len(own), len(other), scores=tuple(levels.tolist()), llrs=tuple(llrs.tolist()), **known)
 
@@ -145,10 +151,7 @@ def logistic(
         raise InputError("expected scores of both kinds with a weight above 0")
     centre, spread = np.concatenate([own, other]).mean(), np.concatenate([own, other]).std()
     means = [float(np.average(s, weights=w)) for s, w in zip((own, other), counts, strict=True)]
-    if not spread > 0 or not means[0] > means[1]:
-        raise InputError(
-            f"expected mated scores above non-mated ones to calibrate, got means {means[0]:.4g} and {means[1]:.4g}"
-        )
+    _check_rise(means[0], means[1], float(spread))
     x = (np.concatenate([own, other]) - centre) / spread
     sign = np.repeat([1.0, -1.0], [len(own), len(other)])
     weight = np.concatenate([0.5 * w / w.sum() for w in counts])
@@ -172,3 +175,8 @@ def logistic(
             break
     slope = solution[0] / spread
     return float(slope), float(solution[1] - slope * centre)
+
+
+def _check_rise(mated: float, nonmated: float, spread: float) -> None:
+    if not spread > 0 or not mated > nonmated:
+        raise InputError(f"expected mated scores above non-mated ones to calibrate, got means {mated:.4g} and {nonmated:.4g}")

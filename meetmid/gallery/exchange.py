@@ -18,6 +18,7 @@ from meetmid.gallery.crops import CropStore
 from meetmid.gallery.files import optional
 from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
+from meetmid.interchange import move, read_arrays
 from meetmid.templates.pool import TemplatePool
 from meetmid.templates.stored import Stored
 
@@ -35,7 +36,7 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     (E + 1,) int64 and, where crops are kept, ``crops`` (PNG codes end to end, uint8) and ``crop_lengths`` (I,) int64, and a
     JSON text ``meetmid`` with ids, statuses, matcher, configuration and how exactly the templates were ``stored`` before.
     ``.parquet`` has a row per picture (``entry``, ``id``, ``templates``, ``weights``, ``crop``) and the same JSON in the
-    schema's metadata. Raises StoreError.
+    schema's metadata; it holds no id that is no Unicode. Raises StoreError.
     """
     target = Path(path)
     write = _chosen(target, WRITERS)
@@ -43,7 +44,7 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     try:
         os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         write(gallery, aside)
-        files.move(aside, target)
+        move(aside, target)
         files.sync_folder(target.absolute().parent)
     except OSError as error:
         raise StoreError(f"{target}: the gallery could not be written ({error})") from error
@@ -127,8 +128,8 @@ def _write_npz(gallery: Gallery, path: Path) -> None:
 
 
 def _read_npz(path: Path) -> tuple[str, Arrays]:
-    with np.load(path, allow_pickle=False) as data:
-        return str(data["meetmid"]), {name: data[name] for name in data.files if name != "meetmid"}
+    arrays = read_arrays(path)
+    return str(arrays.pop("meetmid")), arrays
 
 
 def _write_safetensors(gallery: Gallery, path: Path) -> None:
@@ -143,6 +144,9 @@ def _read_safetensors(path: Path) -> tuple[str, Arrays]:
 
 def _write_parquet(gallery: Gallery, path: Path) -> None:
     arrow, parquet = optional("pyarrow"), optional("pyarrow.parquet")
+    strange = next((name for name in gallery.ids if not _is_unicode(name)), None)
+    if strange is not None:
+        raise StoreError(f"a .parquet file holds Unicode alone, the id {strange!r} is none: .npz and .safetensors keep it")
     pool, (scales, slots, length) = gallery.pool, gallery.pattern
     schema = arrow.schema([
         ("entry", arrow.int64()), ("id", arrow.string()),
@@ -165,6 +169,14 @@ def _write_parquet(gallery: Gallery, path: Path) -> None:
                 arrow.array([None if gallery.crops is None else gallery.crops.code(k) for k in rows], arrow.binary()),
             ]
             writer.write_table(arrow.table(columns, schema=schema))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_parquet(path: Path) -> tuple[str, Arrays]:

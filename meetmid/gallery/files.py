@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from meetmid.errors import StoreError
+from meetmid.interchange import move
 
 CHUNK = 4 * 2**20
-TRIES = 20
 
 
 def write_new(path: Path, pieces: Iterable[bytes | memoryview]) -> tuple[int, str]:
@@ -35,18 +34,6 @@ def put(path: Path, content: bytes) -> None:
     write_new(aside, [content])
     move(aside, path)
     sync_folder(path.parent)
-
-
-def move(aside: Path, path: Path) -> None:
-    """Rename a file over another one, in one step; Windows refuses while somebody reads that, so it is tried for a second."""
-    for left in reversed(range(TRIES)):
-        try:
-            os.replace(aside, path)
-            return
-        except PermissionError:
-            if not left:
-                raise
-            time.sleep(1 / TRIES)
 
 
 def sync_folder(folder: Path) -> None:

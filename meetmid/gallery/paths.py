@@ -121,7 +121,17 @@ def select_paths(spec: str | Sequence[Path | str]) -> tuple[Path, ...]:
     return chosen
 
 
-def _named(spec: str) -> tuple[Path, ...]:
+def typed_paths(text: str) -> tuple[Path, ...]:
+    """The paths that a text names, as the command line takes it: a selection, or single paths with commas between them.
+
+    Raises what :func:`select_paths` raises.
+    """
+    if "," not in text and text.partition("+")[0].strip() not in ("identity", *DEGRADATIONS):
+        return _named(text, "single paths are written as gblur+downup,disk")
+    return select_paths(text.split(","))
+
+
+def _named(spec: str, otherwise: str = "single paths go in a list") -> tuple[Path, ...]:
     body = spec.removesuffix("+identity")
     first: tuple[Path, ...] = ((),) if body != spec else ()
     if body == "none":
@@ -143,8 +153,7 @@ def _named(spec: str) -> tuple[Path, ...]:
         chosen = set(sorted(degradation_paths(), key=_node_hash)[:count])
         return first + tuple(p for p in degradation_paths() if p in chosen)
     raise ConfigError(
-        f"unknown path selection {spec!r}; the forms are {_FORMS}, with k in len from 1 to {MAX_LENGTH}; "
-        "single paths go in a list"
+        f"unknown path selection {spec!r}; the forms are {_FORMS}, with k in len from 1 to {MAX_LENGTH}; {otherwise}"
     )
 
 

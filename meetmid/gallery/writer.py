@@ -29,6 +29,7 @@ from meetmid.gallery.pending import (
 )
 from meetmid.gallery.shards import SHARD, open_entries, write_shard
 from meetmid.gallery.vault import Vault, find_key
+from meetmid.interchange import move
 from meetmid.templates.stored import Stored
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ class GalleryWriter:
         self.compact()
         self._check_open()
         try:
-            files.move(self.folder / PENDING, self.folder / COMMITTED)
+            move(self.folder / PENDING, self.folder / COMMITTED)
             files.sync_folder(self.folder)
         except OSError as error:
             raise StoreError(f"{self.folder}: the gallery could not be written ({error})") from error

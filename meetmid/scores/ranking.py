@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.errors import InputError
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -21,6 +23,12 @@ class Candidate:
     rank: int
     log10_lr: float | None = None
     decision: str = ""
+
+
+def check_count(k: int) -> None:
+    """Raise InputError for candidate lists of less than one entry, or of no whole number."""
+    if not (isinstance(k, int | np.integer) and k >= 1):
+        raise InputError(f"k expects at least 1, got {k!r}")
 
 
 def ranked(scores: NDArray[np.float32], ids: tuple[str, ...], k: int) -> list[Candidate]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, ModelError, StoreError
+from meetmid.interchange import read_arrays
 from meetmid.templates.pool import TemplatePool
 
 FIXED_POINT = 2.0**28
@@ -142,11 +143,11 @@ class ReferenceMeans:
     def load(cls, path: str | os.PathLike[str]) -> ReferenceMeans:
         """Read what :meth:`save` wrote; raises StoreError."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                header = json.loads(data["header"].tobytes())
-                return cls(
-                    header["matcher"], tuple(int(s) for s in data["scales"]), data["probe"], data["gallery"],
-                    header["conditions"], data["moment"] if "moment" in data.files else None,
-                )
+            data = read_arrays(Path(path))
+            header = json.loads(data["header"].tobytes())
+            return cls(
+                header["matcher"], tuple(int(s) for s in data["scales"]), data["probe"], data["gallery"],
+                header["conditions"], data.get("moment"),
+            )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise StoreError(f"{os.fspath(path)}: expected reference means written by meetmid, got {error}") from error

@@ -111,6 +111,15 @@ def test_decisions_need_the_strength_asked_for() -> None:
 def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(InputError, match="got 0 and 1"):
         calibrate([NAN], [1.0])
+    for kind in ("logistic", "isotonic"):
+        for mated in ([0.0, 0.1], [2.0, 3.0]):
+            with pytest.raises(InputError, match="mated scores above non-mated ones"):
+                calibrate(mated, [2.0, 3.0], kind=kind)
+        for mated, other in (([np.inf, 1.0], [0.0]), ([1.0], [-np.inf, 0.0])):
+            with pytest.raises(InputError, match="expected finite scores to calibrate, or NaN for failures, got infinite ones"):
+                calibrate(mated, other, kind=kind)
+        with pytest.raises(InputError, match="mated scores above non-mated ones"):
+            calibrate([0.1] * 3, [0.1], kind=kind)  # whose means differ by rounding
     with pytest.raises(InputError, match="mated scores above non-mated ones"):
         calibrate([0.0, 1.0], [2.0, 3.0])
     with pytest.raises(InputError, match="kind 'logistic' or 'isotonic', got 'linear'"):
@@ -123,6 +132,9 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     [
         {"format": "other"}, {"kind": "linear"}, {"slope": -1.0}, {"kind": "isotonic"}, {"scores": [1.0]}, {"extra": 1},
         {"kind": "isotonic", "scores": [1.0, 0.0], "llrs": [0.0, 1.0]}, {"n_mated": None, "slope": "x"},
+        {"slope": np.inf}, {"offset": NAN}, {"offset": -np.inf}, {"mated": [NAN]},
+        {"kind": "isotonic", "scores": [0.0, np.inf], "llrs": [0.0, 1.0]},
+        {"kind": "isotonic", "scores": [0.0, 1.0], "llrs": [-np.inf, 1.0]},
     ],
 )
 def test_a_damaged_calibration_is_refused(change: dict, tmp_path: Path) -> None:

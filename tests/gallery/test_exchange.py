@@ -1,6 +1,7 @@
 """Galleries as single files."""
 
 import json
+import os
 import stat
 
 import numpy as np
@@ -38,6 +39,20 @@ def test_round_trip(file, tmp_path, monkeypatch):
     stored = Gallery.open(tmp_path / "store")
     stored.export(file)  # replaces
     assert versions(Gallery.load(file)) == versions(wanted)
+
+
+def test_an_id_that_is_no_unicode_is_kept_or_refused(file, tmp_path):
+    wanted = gallery({"good": 3, os.fsdecode(b"bad\xff.jpg"): 1})
+    if file.suffix != ".parquet":
+        wanted.export(file)
+        assert Gallery.load(file).ids == wanted.ids
+        return
+    file.write_text("older")
+    told = r"holds Unicode alone, the id 'bad\\udcff.jpg' is none: \.npz and \.safetensors keep it$"
+    with pytest.raises(StoreError, match=told):
+        wanted.export(file)
+    assert file.read_text() == "older"
+    assert os.listdir(tmp_path) == [file.name]
 
 
 def test_without_crops_and_without_entries(file):
@@ -124,8 +139,9 @@ def test_damaged_and_strange_files_are_refused(file, tmp_path):
     content = file.read_bytes()
     for damaged in (content[: len(content) // 2], b"", b"text"):
         file.write_bytes(damaged)
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError, match="expected an exported gallery") as caught:
             Gallery.load(file)
+        assert "pickle" not in str(caught.value)
     file.write_bytes(content)
     with pytest.raises(StoreError, match=r"ends in \.npz"):
         Gallery.load(tmp_path / "g.txt")

@@ -18,6 +18,7 @@ from meetmid.gallery.paths import (
     path_bytes,
     path_index,
     select_paths,
+    typed_paths,
 )
 
 names = st.sampled_from(DEGRADATIONS)
@@ -155,6 +156,22 @@ def test_bad_lists_are_refused():
         select_paths([])
     with pytest.raises(InputError, match="unknown degradation 'blur'"):
         select_paths([("blur",)])
+
+
+def test_paths_as_they_are_typed():
+    for spec in ("all", "none", "len<=2", "len=1+identity", "random:4", "no-repeat", "unordered+identity"):
+        assert typed_paths(spec) == select_paths(spec)
+    assert typed_paths("gblur") == (("gblur",),)
+    assert typed_paths("gblur+downup") == (("gblur", "downup"),)
+    assert typed_paths("disk, identity,gblur+downup") == (("disk",), (), ("gblur", "downup"))
+    for text in ("melt", "len<=4", "melt+gblur", ""):
+        with pytest.raises(ConfigError, match=r"random:k.*; single paths are written as gblur\+downup,disk$"):
+            typed_paths(text)
+    with pytest.raises(ConfigError, match="gblur twice"):
+        typed_paths("gblur,gblur")
+    for text in ("gblur+melt", "gblur,melt", "gblur,len<=1", "gblur,"):
+        with pytest.raises(InputError, match="unknown degradation"):
+            typed_paths(text)
 
 
 def test_import_is_light():

@@ -1,0 +1,58 @@
+"""Files that other programs read too: tables as .csv, arrays as .npz; written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRIES = 20
+
+
+def move(aside: Path, path: Path) -> None:
+    """Rename a file over another one, in one step; Windows refuses while somebody reads that, so it is tried for a second."""
+    for left in reversed(range(TRIES)):
+        try:
+            os.replace(aside, path)
+            return
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(1 / TRIES)
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Where to write what takes the place of ``path`` once it is whole; until then, and after an error, an older file stays."""
+    target = path.resolve()
+    new = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield new
+        if target.exists():
+            shutil.copymode(target, new)
+        move(new, target)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, in UTF-8 but for the bytes of file names that are none, which stay as they are."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows(rows)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file; raises ValueError for another one, beside what numpy and zipfile raise for damages."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (ValueError, TypeError):  # numpy would advise to unpickle it, which runs what a stranger wrote
+        raise ValueError("no arrays of an .npz file") from None

@@ -1,0 +1,62 @@
+"""Files that other programs read: whole or not at all, names byte by byte, nothing unpickled."""
+
+import os
+import pickle
+import stat
+
+import numpy as np
+import pytest
+
+from meetmid.interchange import aside, read_arrays, write_rows
+
+
+def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("older")
+
+    def write(text, error):
+        with aside(path) as new:
+            new.write_text(text)
+            assert path.read_text() == "older"
+            if error is not None:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        write("half", KeyboardInterrupt())
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["x.csv"]
+    write("whole", None)
+    assert path.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["x.csv"]
+
+
+def test_a_file_that_is_replaced_keeps_its_mode_and_its_place(tmp_path):
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.write_text("older")
+    there.chmod(0o600)
+    link.symlink_to(there)
+    with aside(link) as new:
+        new.write_text("whole")
+    assert link.is_symlink()
+    assert there.read_text() == "whole"
+    assert stat.S_IMODE(there.stat().st_mode) == 0o600
+
+
+def test_rows_keep_the_bytes_of_names(tmp_path):
+    write_rows(tmp_path / "x.csv", [["ä", 1.5], [os.fsdecode(b"bad\xff"), ""]])
+    assert (tmp_path / "x.csv").read_bytes() == "ä,1.5\r\n".encode() + b"bad\xff,\r\n"
+
+
+def test_nothing_is_unpickled_nor_advised_to_be(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, a=np.arange(3))
+    assert read_arrays(path)["a"].tolist() == [0, 1, 2]
+    np.savez(path, a=np.array([{}], object))
+    objects = path.read_bytes()
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+    for content in (objects, path.read_bytes(), pickle.dumps([1]), b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^no arrays of an \.npz file$") as caught:
+            read_arrays(path)
+        assert caught.value.__suppress_context__
