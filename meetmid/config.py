@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ SIGMAS = tuple(k / 15 for k in range(16))
 
 _RANGE = Expected("two finite numbers (low, high) with 0 <= low <= high", 0)
 _EXPECTED = {  # every field whose annotation does not say it all; a field of numbers must be here
-    "faces": Expected("'auto', 'crop' or 'detect' (boxes or points go to the faces of match or enroll)"),
+    "faces": Expected("'auto', 'crop', 'detect' or 'landmarks' (boxes or points go to the faces of match or enroll)"),
     "detector": Expected("a string such as 'yunet:FILE', or None"),
     "gallery_matcher": Expected("the name of a matcher, or None for the one of the probes"),
     "pixel_aspect": Expected("a width by height, a finite number of 0.2 to 5", 0.2, 5 + 2**-20),
@@ -299,12 +299,16 @@ class MatchConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> MatchConfig:
-        """The inverse of :meth:`to_dict`; unknown keys raise ConfigError."""
+        """The inverse of :meth:`to_dict`; raises ConfigError for unknown keys, and for missing ones but those that earlier
+        versions did not have."""
         data = known_fields(values, cls, "configuration keys")
         options = data.get("degradations")
         if not isinstance(options, DegradationOptions | None):
             data["degradations"] = DegradationOptions(**known_fields(options, DegradationOptions, "degradation options"))
-        return cls(**data)
+        made, missing = cls(**data), sorted({own.name for own in fields(cls)} - {*data, *_LATER})
+        if missing:
+            raise ConfigError(f"a configuration expects every key that to_dict() gives, got none of {', '.join(missing)}")
+        return made
 
     def hash(self) -> str:
         """16 hex digits that change with anything that can change a score."""

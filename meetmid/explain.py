@@ -65,7 +65,13 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     layout = gallery.layouts.each[0]
     made = (_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts)
     found = [part for part in made if part is not None]
-    total = sum(part.score for part in found)
+    total, told = sum(part.score for part in found), float(result.scores[p, g])
+    now = total / sum(part.share for part in found)  # where one comparison has nothing to compare, the other is the score
+    if not np.isclose(now, told, rtol=1e-3, atol=1e-3):
+        raise InputError(
+            f"a result is explained with the gallery it was made with, this one has changed since: {result.probe_ids[p]} and "
+            f"{result.gallery_ids[g]} have {now:.6g} now, not {told:.6g}"
+        )
     shares = [part.score / total if abs(total) > 1e-12 else part.score for part in found]
     best = max(found, key=lambda part: part.similarity)
     row, column = best.made.winner
@@ -90,7 +96,7 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
         for axis in (1, 0)
     )
     return Explanation(
-        result.probe_ids[p], result.gallery_ids[g], float(result.scores[p, g]), best.similarity, probe, shown,
+        result.probe_ids[p], result.gallery_ids[g], told, best.similarity, probe, shown,
         to_uint8(probe_view), to_uint8(gallery_view), probe.synthetic, _largest_first(probe_labels, of_probe),
         _largest_first(gallery_labels, of_gallery), probe_heat(crop, config, matcher.hallucinator, scale, slot),
     )
@@ -98,9 +104,10 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
 
 @dataclass(frozen=True)
 class _Part:
-    """One of the comparisons that a score is made of: what it adds to it, how it was ``made``, and how its slots are counted;
-    ``first`` is the portraits' first picture in the gallery."""
+    """One of the comparisons that a score is made of: its ``share``, what it adds with that, how it was ``made``, and how its
+    slots are counted; ``first`` is the portraits' first picture in the gallery."""
 
+    share: float
     score: float
     made: Provenance
     probe_slots: int
@@ -141,7 +148,7 @@ def _part(compare: Comparison, share: float, probe: Side, whole: Side, entry: in
         probe, one, probe_rule=config.probe_rule, gallery_rule=config.gallery_rule, pairing=config.pairing, order=config.order
     )
     assert made is not None  # the score is a number, so both sides have hypotheses
-    return _Part(score, made, probe.templates.shape[2], one.templates.shape[2], first)
+    return _Part(share, score, made, probe.templates.shape[2], one.templates.shape[2], first)
 
 
 def _largest_first(names: list[T], shares: NDArray[np.float64]) -> tuple[tuple[T, float], ...]:

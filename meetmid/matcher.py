@@ -22,6 +22,7 @@ from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open
 from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides, may_look
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
+from meetmid.gallery.manifest import is_store
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.identification import has_short_way, short_way
@@ -38,7 +39,8 @@ from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, Progress, ProgressCallback
 from meetmid.runtime.registry import get_model, reduced_model
 from meetmid.runtime.sessions import Network, kind_used
-from meetmid.scores.ranking import Candidate
+from meetmid.scores.ranking import Candidate, check_count
+from meetmid.status import count_usable
 from meetmid.templates.centering import ReferenceMeans, pool_means, pool_moment
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.stored import Stored
@@ -86,11 +88,13 @@ class Matcher:
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads expects at least 1, got {threads}")
+        if threads is not None and not (isinstance(threads, int | np.integer) and threads >= 1):
+            raise ConfigError(f"threads expects at least 1, got {threads!r}")
         self._memory = GIB if memory_limit is None else memory_limit
-        if self._memory < MIN_MEMORY:
-            raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit}")
+        if not (isinstance(self._memory, int | float | np.number) and self._memory >= MIN_MEMORY):
+            raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit!r}")
+        if not isinstance(config, MatchConfig | None):
+            raise ConfigError(f"config expects a MatchConfig, got {type(config).__name__}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
         if reduced:
             self.card = reduced_model(self.card, kind_used(device))
@@ -121,6 +125,8 @@ class Matcher:
         for lr_size in self.config.sizes or (self.config.lr_side,):
             self.hallucinator.check(lr_size)
         self._detector: Detector
+        if detector is not None and not isinstance(detector, str) and not hasattr(detector, "detect"):
+            raise ConfigError(f"detector expects a name or an object with detect(), got {type(detector).__name__}")
         if detector is None or isinstance(detector, str):
             self._detector = open_detector(self.config.detector or DEFAULT, device=device, threads=threads)
         else:
@@ -158,8 +164,7 @@ class Matcher:
     def reference(self) -> ReferenceMeans:
         """The reference means in use; raises ConfigError where there are none."""
         if self._reference is None:
-            own = self.gallery_network.network.card.path == _partner(self.card)
-            path = self.card.reference_means() if own else None
+            path = self.card.reference_means() if self._has_partner else None
             if path is None:
                 raise ConfigError(
                     f"matcher {self.card.name!r} has no reference means for centering='reference': learn them once with "
@@ -186,17 +191,20 @@ class Matcher:
 
         ``images`` a side (:func:`meetmid.images.entries`), ``ids`` its names, ``faces`` per picture as in :meth:`match`.
         With ``path`` the gallery is written there while it is made, ``stored`` (default ``"float32"``) and encrypted with
-        ``key`` as in :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. ``add="append"`` adds
-        to the gallery there, to which ``stored`` and ``key`` must fit, and refuses ids that it has; ``"replace"`` takes its
-        entries of the same ids out. Until all is enrolled readers see it as it was; what was enrolled of a run that was stopped
-        is lost if the gallery is changed otherwise. ``part=(k, n)`` enrols the k-th of n shares, which the pictures' content
-        decides, into a gallery of its own, for :meth:`meetmid.Gallery.merged`, which asks for them all. Returns the entries of
-        ``images``. A portrait that fails is recorded in ``status`` (``errors="raise"`` raises InputError instead). Meanwhile
-        templates and crops may lie in temporary files (``TMPDIR``), which ``key`` does not encrypt. Raises ConfigError, and
-        StoreError.
+        ``key`` as in :meth:`meetmid.Gallery.save`; a run that was stopped is continued by the same call. Where a gallery is
+        there already, ``add="append"`` adds to it, to which ``stored`` and ``key`` must fit, and refuses ids that it has;
+        ``"replace"`` takes its entries of the same ids out; ``"overwrite"`` takes the place of the whole; without, StoreError.
+        Until all is enrolled readers see it as it was; what was enrolled of a run that was stopped is lost if the gallery is
+        changed otherwise. ``part=(k, n)`` enrols the k-th of n shares, which the pictures' content decides, into a gallery of
+        its own, for :meth:`meetmid.Gallery.merged`, which asks for them all. Returns the entries of ``images``. A portrait that
+        fails is recorded in ``status`` (``errors="raise"`` raises InputError instead). Meanwhile templates and crops may lie in
+        temporary files (``TMPDIR``), which ``key`` does not encrypt. Raises ConfigError, and StoreError.
         """
-        if add is not None and (path is None or part != (1, 1)):
-            raise ConfigError("add expects the path of a gallery and no part: enrol a part into a gallery of its own")
+        if add in ("append", "replace") and part != (1, 1):
+            raise ConfigError(f"add expects no part where it is {add!r}: enrol a part into a gallery of its own")
+        for name, value in {"add": add, "stored": stored, "key": key}.items():
+            if path is None and value is not None:
+                raise ConfigError(f"{name} expects the path of a gallery: without one nothing is written")
         side, faces, share = shared(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
         if path is None:
@@ -216,7 +224,12 @@ class Matcher:
         """
         config, callback = self.config, progress or self._progress
         self._check_means()
+        _check_store(gallery)
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
+        for side, made, hint in (("probe", isinstance(probe, Taken), hints["probe"]),
+                                 ("gallery", isinstance(gallery, Gallery), hints["gallery"])):
+            if made and not isinstance(hint, str | None):
+                raise ConfigError(f"faces has boxes or points for the {side} side, whose faces were cut before")
         probes = self._lifted(probe, hints["probe"], callback)
         means = compare.set_means(probes)
         clock.mark("probe")
@@ -251,11 +264,11 @@ class Matcher:
         for everyone anyway. ``strength`` as in :meth:`meetmid.MatchResult.rank`. Raises InputError, and what :meth:`match`
         raises.
         """
-        if k < 1:
-            raise InputError(f"k expects at least 1, got {k}")
+        check_count(k)
         if not 0 <= miss < 1:
             raise InputError(f"miss expects a chance in [0, 1), got {miss}")
         compare = self.comparison
+        _check_store(gallery)
         if miss == 0 or not has_short_way(compare, gallery):
             return self.match(probe, gallery, faces=faces).rank(k, strength)
         self._check_means()
@@ -288,7 +301,7 @@ class Matcher:
     def _measured(self) -> str:
         """What the card says was measured of the preset, where nothing about it was changed."""
         name, partner = self.config.preset, self.config.gallery_matcher
-        if name not in PRESETS or self.gallery_network.network.card.path != _partner(self.card):
+        if name not in PRESETS or not self._has_partner:
             return ""
         own = configured(advised(name, self.card.presets), self.card.name, None, None, None, {"gallery_matcher": partner})
         where = {"faces": self.config.faces, "color": self.config.color, "detector": self.config.detector}
@@ -326,6 +339,7 @@ class Matcher:
         """Reference means per side and scale from a cohort of ``probes`` (pictures like those to come) and ``portraits``.
 
         The cohort's people must not be among those that are matched later. Save the result and pass it as ``reference``.
+        Pictures that fail are left out and not counted; raises InputError where a side has no other.
         """
         hints, compare = hints_of_sides(faces), self.comparison.having(sharp_between=None)
         layouts = compare.layouts()
@@ -335,7 +349,8 @@ class Matcher:
         gallery = compare.intake.portraits(side, hints["gallery"], layouts, progress)
         conditions = {
             "normalize": self.config.normalize, "flip": self.config.flip, "crop": self.config.crop,
-            "config": self.config.hash(), "probes": len(probe.ids), "portraits": len(gallery.ids),
+            "config": self.config.hash(), "probes": count_usable("probes", probe.status),
+            "portraits": count_usable("portraits", gallery.status),
         }
         labels = scale_labels(self.config)
         means = pool_means(probe.pool)
@@ -368,6 +383,12 @@ class Matcher:
             self.config, self.network, self.gallery_network, self.hallucinator, self._detector, self._memory, self._threads
         )
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
+
+    @property
+    def _has_partner(self) -> bool:
+        """Whether the portraits are seen by the network that the matcher's card means for them, wherever its file lies."""
+        meant = self.card if self.card.partner is None else get_model(self.card.partner)
+        return self.gallery_network.network.card.sha256 == meant.sha256
 
     @property
     def _networks(self) -> list[Network]:
@@ -415,9 +436,11 @@ def match(
         return matcher.match(probe, gallery, faces=faces)
 
 
-def _partner(card: ModelCard) -> Path:
-    """The file of the network that the card means for portraits."""
-    return card.path if card.partner is None else get_model(card.partner).path
+def _check_store(gallery: Any) -> None:
+    """Raise InputError for an enrolled gallery's path: its folder holds no pictures."""
+    if isinstance(gallery, str | os.PathLike) and is_store(Path(gallery)):
+        path = os.fspath(gallery)
+        raise InputError(f"{path}: expected pictures, it is an enrolled gallery: pass meetmid.Gallery.open({path!r})")
 
 
 def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:

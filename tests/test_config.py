@@ -164,6 +164,15 @@ def test_a_wrong_dictionary_is_refused(values: object, message: str) -> None:
         MatchConfig.from_dict(values)
 
 
+def test_a_dictionary_without_a_key_is_refused_but_for_later_ones() -> None:
+    whole = PRESETS["balanced"].to_dict()
+    for kept in ({}, {"preset": "balanced"}, {key: value for key, value in whole.items() if key != "paths"}):
+        with pytest.raises(ConfigError, match=r"every key that to_dict\(\) gives, got none of .*paths"):
+            MatchConfig.from_dict(kept)
+    earlier = {key: value for key, value in MatchConfig().to_dict().items() if key not in ("covered_by", "degrade_size")}
+    assert MatchConfig.from_dict(earlier) == MatchConfig()
+
+
 def test_hashes_stay_what_they_were() -> None:
     """Enrolled galleries and learned means are bound to them."""
     hashes = {name: (config.hash(), config.gallery_hash()) for name, config in PRESETS.items()}

@@ -211,6 +211,45 @@ def test_sides_may_be_iterators_and_ids_too(small, probes, portraits):
                 matcher.match(side, portraits)
 
 
+@pytest.mark.parametrize(("given", "message"), [
+    ({"detector": 5}, r"detector expects a name or an object with detect\(\), got int"),
+    ({"threads": "2"}, "threads expects at least 1, got '2'"),
+    ({"threads": 1.5}, "threads expects at least 1, got 1.5"),
+    ({"memory_limit": "1G"}, "memory_limit expects at least 134217728 bytes, got '1G'"),
+    ({"config": {}}, "config expects a MatchConfig, got dict"),
+])
+def test_keywords_of_another_kind_are_refused(small, given, message):
+    with pytest.raises(ConfigError, match=message):
+        small(**given)
+
+
+@pytest.mark.parametrize("k", [0, -1, "3", 1.5, None])
+def test_a_list_of_no_length_is_refused(small, probes, portraits, k):
+    with small() as matcher, pytest.raises(InputError, match=f"k expects at least 1, got {k!r}"):
+        matcher.identify(probes, portraits, k)
+
+
+def test_the_path_of_an_enrolled_gallery_is_told_from_pictures(small, probes, portraits, tmp_path):
+    with small() as matcher:
+        matcher.enroll(portraits, path=tmp_path / "g")
+        for ask in (matcher.match, matcher.identify):
+            with pytest.raises(InputError, match=r"it is an enrolled gallery: pass meetmid\.Gallery\.open\("):
+                ask(probes, str(tmp_path / "g"))
+
+
+def test_means_are_learned_from_usable_pictures_alone_and_count_them(small, face):
+    cohort, people = [face(k, 20) for k in range(3)], [face(k, 60) for k in range(2)]
+    with small(centering="reference", faces="crop") as matcher:
+        want = matcher.learn_means(cohort, people)
+        got = matcher.learn_means([*cohort[:2], b"broken", *cohort[2:]], [b"x", b"y", *people])
+        assert (got.conditions["probes"], got.conditions["portraits"]) == (3, 2)
+        assert same(got.probe, want.probe)
+        assert same(got.gallery, want.gallery)
+        for sides, what in ((([b"x", b"y"], people), "probes"), ((cohort, [b"x"]), "portraits")):
+            with pytest.raises(InputError, match=f"{what}: expected at least one usable picture, got none"):
+                matcher.learn_means(*sides)
+
+
 def test_templates_that_are_zero_are_never_scored(small, face, make_matcher, tmp_path):
     black = np.zeros((20, 20, 3), np.uint8)
     with small(matcher=make_matcher(tmp_path / "blind", mean=[0.0] * 3, std=[1.0] * 3)) as matcher:

@@ -19,7 +19,7 @@ from meetmid.matcher import Matcher
 from meetmid.runtime.cards import read_card
 
 folder, job = Path(sys.argv[1]), json.loads(sys.argv[2])
-config = MatchConfig.from_dict({"faces": "crop", "work_size": 16, "scales": [], "paths": "none", **job["config"]})
+config = MatchConfig(**{"faces": "crop", "work_size": 16, "scales": [], "paths": "none", **job["config"]})
 options = {"matcher": read_card(folder / "matcher" / "card.toml"), "hallucinator": str(folder / "family")}
 matcher = Matcher(config=config, device="cpu", threads=1, memory_limit=job["limit"], **options)
 

@@ -63,6 +63,18 @@ def test_the_partner_is_the_gallery_network() -> None:
         assert matcher.reference.matcher == "+".join(get_model(f"slimface-{side}").sha256 for side in ("probe", "gallery"))
 
 
+def test_the_pairs_own_configuration_opens_it(face) -> None:
+    picture = face(3, 40)
+    with meetmid.Matcher("fast", faces="crop", device="cpu") as matcher:
+        wanted = matcher.match(picture, picture)
+        told = matcher.plan(1, 1, measure=False).rank_1
+    assert told
+    for options in ({"config": wanted.config}, {"preset": "fast", "faces": "crop", "gallery_matcher": "slimface-gallery"}):
+        with meetmid.Matcher(**options, device="cpu") as matcher:
+            assert np.array_equal(matcher.match(picture, picture), wanted)
+            assert matcher.plan(1, 1, measure=False).rank_1 == told
+
+
 def test_the_pair_ranks_better_by_z_norm_and_degraded_portraits_than_bare(people) -> None:
     portraits = [align(picture, points, CLASSIC_96X112) for picture, points, _, _ in people]
     probes = [FarCamera(size=16).capture(align(p, x, CLASSIC_96X112), (3, k)) for k, (_, _, p, x) in enumerate(people)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,7 @@ class CropStore:
 
     def __init__(self) -> None:
         self._file: Any = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, prefix="meetmid-")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._packed: tuple[NDArray[np.uint8], ...] = ()
         self._spans: list[tuple[int, int, int]] = []  # which packed array, start, length
         self._lock = threading.Lock()
