@@ -305,9 +305,12 @@ class MatchConfig:
         options = data.get("degradations")
         if not isinstance(options, DegradationOptions | None):
             data["degradations"] = DegradationOptions(**known_fields(options, DegradationOptions, "degradation options"))
-        made, missing = cls(**data), sorted({own.name for own in fields(cls)} - {*data, *_LATER})
+        made, missing = cls(**data), {own.name for own in fields(cls)} - {*data, *_LATER}
+        if isinstance(options, dict):
+            missing |= {own.name for own in fields(DegradationOptions)} - options.keys()
         if missing:
-            raise ConfigError(f"a configuration expects every key that to_dict() gives, got none of {', '.join(missing)}")
+            told = ", ".join(sorted(missing))
+            raise ConfigError(f"a configuration expects every key that to_dict() gives, got none of {told}")
         return made
 
     def hash(self) -> str:

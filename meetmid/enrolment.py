@@ -17,7 +17,7 @@ from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import identity
 from meetmid.faces.finding import WAY, Hint, hints_by_id, hints_for
-from meetmid.gallery.manifest import Share, check_free
+from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
 from meetmid.images import Entry, digest
@@ -53,8 +53,6 @@ def enroll_into(
     """
     if add not in (None, *get_args(Add)):
         raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
-    if add is None:
-        check_free(path, "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place")
     hints = hints_for(faces, side, compare.config.faces)
     empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
     detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from meetmid.matcher import Matcher
 
 T = TypeVar("T")
+OFF = {"float32": 1e-3, "float16": 1e-3, "int8": 0.02}
+"""By how much a score may differ from what the same pictures' templates give, by how exactly these are stored."""
 
 
 def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, gallery: Gallery | None) -> Explanation:
@@ -66,8 +68,10 @@ def explain(result: MatchResult, p: int, g: int, matcher: Matcher | None, galler
     made = (_part(matcher.comparison, share, probe, whole, entry) for share, probe, whole in parts)
     found = [part for part in made if part is not None]
     total, told = sum(part.score for part in found), float(result.scores[p, g])
-    now = total / sum(part.share for part in found)  # where one comparison has nothing to compare, the other is the score
-    if not np.isclose(now, told, rtol=1e-3, atol=1e-3):
+    # where one comparison has nothing to compare, the other is the score
+    now = total / sum(part.share for part in found) if found else np.nan
+    near = OFF[gallery.stored]
+    if not np.isclose(now, told, rtol=near, atol=near):
         raise InputError(
             f"a result is explained with the gallery it was made with, this one has changed since: {result.probe_ids[p]} and "
             f"{result.gallery_ids[g]} have {now:.6g} now, not {told:.6g}"

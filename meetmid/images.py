@@ -261,7 +261,7 @@ def _may_be_picture(path: Path) -> bool:
 def _tell_left_out(path: Path, others: list[Path]) -> None:
     if others:
         names = ", ".join(repr(other.name) for other in others[:3]) + (", ..." if others[3:] else "")
-        _log.warning("%s: left out %d of what lies there, no files with a picture's ending: %s", path, len(others), names)
+        _log.warning("%s: left out %d of what lies there, by name or kind no pictures: %s", path, len(others), names)
 
 
 def _subject(path: Path) -> Entry:

@@ -63,8 +63,8 @@ class Prepared:
 class Taken:
     """One side: its entries' names and statuses, their uncentred templates, of which ``dropped`` were unusable, the crops
     they were made from, ``sizes`` (E, 3): native face size in pixels, effective resolution and noise of the most detailed
-    picture, ``left_out``, the entries that are too large for a scale, and what they were ``made_by`` (configuration and
-    models).
+    picture, ``left_out``, the entries that are too large for a scale, what they were ``made_by`` (configuration and models),
+    and whether a detector ``looked`` for faces.
 
     Of probes also ``plain``, templates (I, 1, 1, D), (I, 2, 1, D) with covered ones, of the pictures as they are by the
     portraits' network, each weighing what its detail says, and ``share`` (E,), what part of an entry's score they make up, in
@@ -79,6 +79,7 @@ class Taken:
     share: NDArray[np.float32]
     dropped: int
     left_out: int
+    looked: bool
     made_by: str = ""
 
     def shape(self, entry: int) -> tuple[int, int] | None:
@@ -194,6 +195,7 @@ class Intake:
         hypothesis."""
         hints = hints_for(faces, side, self.config.faces)
         counts, is_probe = [len(entry.sources) for entry in side], make is None
+        looked = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
         pool, plain = self.pool(counts, slots), self.plain(counts if is_probe else [])
         network = self.network if is_probe else self.gallery_network
         size = network.network.card.contract.size
@@ -262,7 +264,7 @@ class Intake:
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))
-        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, plain, share, dropped, too_large)
+        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, plain, share, dropped, too_large, looked)
 
     @property
     def _sees_alike(self) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,13 +32,22 @@ def move(aside: Path, path: Path) -> None:
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
-    """Where to write what takes the place of ``path`` once it is whole; until then, and after an error, an older file stays."""
+def aside(path: Path, *, keeps_mode: bool = True) -> Iterator[Path]:
+    """Where to write what takes the place of ``path``, and with ``keeps_mode`` its mode, once it is whole; until then, and
+    after an error, an older file stays. What is no file, such as a pipe, is written to as it is. Raises OSError where ``path``
+    may not be written."""
     target = path.resolve()
-    new = target.with_name(f".{target.name}.{os.getpid()}")
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    new = target.with_name(f".{secrets.token_hex(8)}")
     try:
         yield new
-        if target.exists():
+        if keeps_mode and target.exists():
             shutil.copymode(target, new)
         move(new, target)
     finally:

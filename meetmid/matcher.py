@@ -22,7 +22,7 @@ from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open
 from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides, may_look
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
-from meetmid.gallery.manifest import is_store
+from meetmid.gallery.manifest import check_free, is_store
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.identification import has_short_way, short_way
@@ -88,11 +88,11 @@ class Matcher:
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> None:
-        if threads is not None and not (isinstance(threads, int | np.integer) and threads >= 1):
+        if threads is not None and not (_is_whole(threads) and threads >= 1):
             raise ConfigError(f"threads expects at least 1, got {threads!r}")
-        self._memory = GIB if memory_limit is None else memory_limit
-        if not (isinstance(self._memory, int | float | np.number) and self._memory >= MIN_MEMORY):
-            raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, got {memory_limit!r}")
+        if memory_limit is not None and not (_is_whole(memory_limit) and memory_limit >= MIN_MEMORY):
+            raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, a whole number, got {memory_limit!r}")
+        self._memory = GIB if memory_limit is None else int(memory_limit)
         if not isinstance(config, MatchConfig | None):
             raise ConfigError(f"config expects a MatchConfig, got {type(config).__name__}")
         self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
@@ -205,6 +205,9 @@ class Matcher:
         for name, value in {"add": add, "stored": stored, "key": key}.items():
             if path is None and value is not None:
                 raise ConfigError(f"{name} expects the path of a gallery: without one nothing is written")
+        if path is not None and add is None:
+            check_free(path, "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place")
+        _check_store(images)
         side, faces, share = shared(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
         if path is None:
@@ -229,7 +232,7 @@ class Matcher:
         for side, made, hint in (("probe", isinstance(probe, Taken), hints["probe"]),
                                  ("gallery", isinstance(gallery, Gallery), hints["gallery"])):
             if made and not isinstance(hint, str | None):
-                raise ConfigError(f"faces has boxes or points for the {side} side, whose faces were cut before")
+                raise ConfigError(f"faces says where those of the {side} side are, which were cut out before")
         probes = self._lifted(probe, hints["probe"], callback)
         means = compare.set_means(probes)
         clock.mark("probe")
@@ -245,8 +248,7 @@ class Matcher:
         assert scores is not None
         assert met is not None
         told = notes(self, probes, dropped, met.stored, () if isinstance(gallery, Gallery) else met.status)
-        here = {"probe": not isinstance(probe, Taken), "gallery": not isinstance(gallery, Gallery)}
-        looks = any(here[side] and may_look(hint, config.faces) for side, hint in hints.items())
+        looks = probes.looked or (not isinstance(gallery, Gallery) and may_look(hints["gallery"], config.faces))
         crops, first = (probes.crops, probes.pool.first) if config.keep_crops else (None, None)
         return MatchResult(
             scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(looks),
@@ -291,6 +293,8 @@ class Matcher:
         themselves (or an enrolled Gallery), of which some are tried: decoding and finding faces take their time too. Raises
         InputError for an unusable side.
         """
+        _check_store(probes)
+        _check_store(gallery)
         p, g = Sample.of(probes, "probe"), Sample.of(gallery, "gallery")
         stages = expected_seconds(self.comparison, p, g) if measure else None
         return make_plan(
@@ -311,11 +315,13 @@ class Matcher:
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
         """The uncentred templates of every probe hypothesis, for any number of matches or ways to fuse them: ``pool``, and
         ``plain``, those of the pictures as they are by the portraits' network. Entries whose ``share`` is 1 have only these."""
+        _check_store(probe)
         taken = self.comparison.intake.probes(entries(probe, ids=ids, what="probe"), faces, self._progress)
         return replace(taken, made_by=self._made_by)
 
     def _lifted(self, probe: Any, faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         if not isinstance(probe, Taken):
+            _check_store(probe)
             return self.comparison.intake.probes(entries(probe, what="probe"), faces, callback)
         if probe.made_by != self._made_by:
             raise InputError("the probes were lifted with another configuration or other models than this Matcher has")
@@ -409,7 +415,7 @@ class Matcher:
     def _models(self, looks: bool) -> dict[str, str]:
         """Of all networks, and of the detector where it ``looks`` for faces."""
         own = {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
-        return self._hashes() | own | (networks_of(self._detector) if looks else {})
+        return (networks_of(self._detector) if looks else {}) | self._hashes() | own
 
 
 def match(
@@ -436,10 +442,14 @@ def match(
         return matcher.match(probe, gallery, faces=faces)
 
 
-def _check_store(gallery: Any) -> None:
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_store(side: Any) -> None:
     """Raise InputError for an enrolled gallery's path: its folder holds no pictures."""
-    if isinstance(gallery, str | os.PathLike) and is_store(Path(gallery)):
-        path = os.fspath(gallery)
+    if isinstance(side, str | os.PathLike) and is_store(Path(side)):
+        path = os.fspath(side)
         raise InputError(f"{path}: expected pictures, it is an enrolled gallery: pass meetmid.Gallery.open({path!r})")
 
 

@@ -120,6 +120,7 @@ class MatchResult:
         whole = replace(
             first, scores=np.concatenate([p.scores for p in parts], axis=int(columns)), seconds=seconds, source=None,
             warnings=tuple(dict.fromkeys(warning for p in parts for warning in p.warnings)),
+            models={name: told for p in parts for name, told in p.models.items()},
         )
         if columns:
             return replace(
@@ -246,7 +247,9 @@ class MatchResult:
             )
             _check_sizes(result)
             return result
-        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, ConfigError) as error:
+        except (
+            OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, ConfigError
+        ) as error:
             raise StoreError(
                 f"{source}: expected a result saved as .npz or .json (a .csv holds the matrix only), got "
                 f"{type(error).__name__}: {error}"
@@ -289,8 +292,14 @@ def _check_sizes(result: MatchResult) -> None:
         raise ValueError(f"ids, statuses or sizes that are not those of scores {result.scores.shape}")
     if not all(isinstance(text, str) for side in sides for texts in side for text in texts):
         raise ValueError("ids or statuses that are no texts")
+    if result.scores.dtype != np.float32 or not isinstance(result.models, dict):
+        raise ValueError(f"scores of {result.scores.dtype} or models of {type(result.models).__name__}")
     first, crops = result.probe_first, result.probe_crops
-    if first is not None and (first.shape != (len(result.scores) + 1,) or crops is None or first[-1] != len(crops)):
+    if first is None:
+        return
+    if first.shape != (len(result.scores) + 1,) or first.dtype.kind != "i" or crops is None:
+        raise ValueError("crops that are not those of the probes")
+    if first[0] != 0 or first[-1] != len(crops) or (np.diff(first) < 0).any():
         raise ValueError("crops that are not those of the probes")
 
 
@@ -298,7 +307,8 @@ def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:
     config = parts[0].config
     if config.centering == "set" or (config.select == "best" and columns and len(parts) > 1):
         raise InputError("with centering='set' or select='best' a score depends on all that is compared: such jobs stay whole")
-    if len({(p.config.hash(), tuple(sorted(p.models.items()))) for p in parts}) > 1:
+    own = [sorted(its for its in p.models.items() if not its[1].endswith(FINDS)) for p in parts]
+    if any(p.config.hash() != config.hash() or its != own[0] for p, its in zip(parts, own, strict=True)):
         raise InputError("the parts were made with different configurations or models")
     if any(p.calibration != parts[0].calibration for p in parts):
         raise InputError("the parts carry different calibrations, or only some carry one: match all parts with the same one")

@@ -169,6 +169,9 @@ def test_a_dictionary_without_a_key_is_refused_but_for_later_ones() -> None:
     for kept in ({}, {"preset": "balanced"}, {key: value for key, value in whole.items() if key != "paths"}):
         with pytest.raises(ConfigError, match=r"every key that to_dict\(\) gives, got none of .*paths"):
             MatchConfig.from_dict(kept)
+    part = whole | {"degradations": {key: value for key, value in whole["degradations"].items() if key != "hue"}}
+    with pytest.raises(ConfigError, match=r"got none of hue"):
+        MatchConfig.from_dict(part)
     earlier = {key: value for key, value in MatchConfig().to_dict().items() if key not in ("covered_by", "degrade_size")}
     assert MatchConfig.from_dict(earlier) == MatchConfig()
 

@@ -373,6 +373,8 @@ def test_at_the_command_line(small, tiny, tiny_family, portraits, face, tmp_path
     assert main(["gallery", "compact", store]) == 0
     assert main(["gallery", "import", str(tmp_path / "h"), str(tmp_path / "g.npz")]) == 0
     assert len(Gallery.open(tmp_path / "h")) == 10
+    assert main(["gallery", "remove", store, "1.png", "--overwrite"]) == 2
+    assert "--overwrite is for merge and import, not for remove" in capsys.readouterr().err
     for takes in (["import", store, str(tmp_path / "g.npz")], ["merge", store, str(tmp_path / "h")]):
         assert main(["gallery", *takes]) == 2
         assert "there is a gallery already; --overwrite takes its place" in capsys.readouterr().err

@@ -281,8 +281,8 @@ def test_what_a_directory_holds_beside_pictures_is_told(tmp_path: Path, caplog: 
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     assert [e.id for e in entries(tmp_path)] == ["a.png", "dan", "gone.png"]
     assert caplog.messages == [
-        f"{tmp_path / 'dan'}: left out 1 of what lies there, no files with a picture's ending: 'deep'",
-        f"{tmp_path}: left out 4 of what lies there, no files with a picture's ending: 'b.heic', 'c.tga', 'd.txt', ...",
+        f"{tmp_path / 'dan'}: left out 1 of what lies there, by name or kind no pictures: 'deep'",
+        f"{tmp_path}: left out 4 of what lies there, by name or kind no pictures: 'b.heic', 'c.tga', 'd.txt', ...",
     ]
     caplog.clear()
     entries(tmp_path / "a.png")

@@ -3,6 +3,7 @@
 import os
 import pickle
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -40,6 +41,51 @@ def test_a_file_that_is_replaced_keeps_its_mode_and_its_place(tmp_path):
     assert link.is_symlink()
     assert there.read_text() == "whole"
     assert stat.S_IMODE(there.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anything")
+def test_a_protected_file_stays(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("older")
+    path.chmod(0o400)
+    with pytest.raises(PermissionError, match=r"x\.csv"), aside(path) as new:
+        new.write_text("newer")
+    assert path.read_text() == "older"
+
+
+def test_a_protected_file_is_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    path.write_text("older")
+    monkeypatch.setattr(os, "access", lambda place, mode: False)
+    with pytest.raises(PermissionError, match=r"x\.csv"), aside(path) as new:
+        new.write_text("newer")
+    assert path.read_text() == "older"
+
+
+def test_a_missing_folder_is_named_by_the_file_that_was_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no.x\.csv'$"), aside(tmp_path / "no" / "x.csv"):
+        pytest.fail("there is nowhere to write")
+
+
+def test_long_names_and_many_writers_of_one_file(tmp_path):
+    path = tmp_path / ("x" * 251 + ".csv")
+
+    def write(k):
+        with aside(path) as new:
+            new.write_text(str(k) * 1000)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(9)))
+    assert path.read_text() in {str(k) * 1000 for k in range(9)}
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_stays_one(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with aside(tmp_path / "pipe") as new:
+        assert new == tmp_path / "pipe"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_rows_keep_the_bytes_of_names(tmp_path):

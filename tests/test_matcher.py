@@ -215,7 +215,9 @@ def test_sides_may_be_iterators_and_ids_too(small, probes, portraits):
     ({"detector": 5}, r"detector expects a name or an object with detect\(\), got int"),
     ({"threads": "2"}, "threads expects at least 1, got '2'"),
     ({"threads": 1.5}, "threads expects at least 1, got 1.5"),
-    ({"memory_limit": "1G"}, "memory_limit expects at least 134217728 bytes, got '1G'"),
+    ({"threads": True}, "threads expects at least 1, got True"),
+    ({"memory_limit": "1G"}, "memory_limit expects at least 134217728 bytes, a whole number, got '1G'"),
+    ({"memory_limit": 1e9}, "memory_limit expects at least 134217728 bytes, a whole number, got 1000000000.0"),
     ({"config": {}}, "config expects a MatchConfig, got dict"),
 ])
 def test_keywords_of_another_kind_are_refused(small, given, message):
@@ -232,9 +234,15 @@ def test_a_list_of_no_length_is_refused(small, probes, portraits, k):
 def test_the_path_of_an_enrolled_gallery_is_told_from_pictures(small, probes, portraits, tmp_path):
     with small() as matcher:
         matcher.enroll(portraits, path=tmp_path / "g")
-        for ask in (matcher.match, matcher.identify):
+        store = str(tmp_path / "g")
+        for ask, sides in (
+            (matcher.match, (probes, store)), (matcher.match, (store, portraits)), (matcher.identify, (probes, store)),
+            (matcher.enroll, (store,)), (matcher.lift, (store,)), (matcher.plan, (probes, store)), (matcher.plan, (store, 2)),
+        ):
             with pytest.raises(InputError, match=r"it is an enrolled gallery: pass meetmid\.Gallery\.open\("):
-                ask(probes, str(tmp_path / "g"))
+                ask(*sides)
+    with small(memory_limit=np.int64(2**30)) as matcher:
+        assert len(matcher.enroll(portraits, path=tmp_path / "h")) == 5
 
 
 def test_means_are_learned_from_usable_pictures_alone_and_count_them(small, face):

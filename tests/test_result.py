@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from meetmid.errors import InputError, StoreError
+from meetmid.gallery.store import Gallery
 from meetmid.result import MatchResult
 
 RULES = [*product(("T_add", "S_max", "S_add"), repeat=2), ("T_concat", "T_concat")]
@@ -196,6 +197,13 @@ def test_a_loaded_result_needs_its_matcher_and_gallery(small, sides, face, tmp_p
         with pytest.raises(InputError, match=r"this one has changed since: .* have .* now, not"):
             back.explain(2, 1, matcher=matcher, gallery=changed)
         assert back.explain(2, 0, matcher=matcher, gallery=changed).probe_shares == result.explain(2, 0).probe_shares
+        lost = matcher.enroll([sides[1][0], b"broken", *sides[1][2:]], ids=gallery.ids)
+        with pytest.raises(InputError, match=r"this one has changed since: .* have nan now, not"):
+            back.explain(2, 1, matcher=matcher, gallery=lost)
+        for stored in ("float16", "int8"):
+            gallery.save(tmp_path / stored, stored=stored)
+            less = back.explain(2, 1, matcher=matcher, gallery=Gallery.open(tmp_path / stored))
+            assert dict(less.probe_shares) == pytest.approx(dict(first.probe_shares), abs=0.02)
     with small(sigmas=(0.0,)) as other, pytest.raises(InputError, match="these are others"):
         back.explain(0, 0, matcher=other, gallery=gallery)
     with small(seed=4) as other, pytest.raises(StoreError):

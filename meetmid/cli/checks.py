@@ -18,6 +18,7 @@ def check_output(path: Path, *endings: str, makes_folders: bool = False) -> None
         raise InputError(f"{path}: the output is saved as {allowed}, got {path.suffix or 'no ending'!r}")
     if path.is_dir():
         raise InputError(f"{path}: expected a file to write, got a folder")
+    path = path.resolve() if path.is_symlink() else path  # what takes its place is written beside the file it points to
     folder = path.parent
     if makes_folders:
         folder = next((parent for parent in path.parents if parent.exists()), folder)

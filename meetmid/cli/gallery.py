@@ -59,6 +59,8 @@ def _storage(parser: argparse.ArgumentParser) -> None:
 
 def gallery(options: argparse.Namespace) -> int:
     """``meetmid gallery``."""
+    if options.overwrite and options.action not in ("merge", "import"):
+        raise InputError(f"--overwrite is for merge and import, not for {options.action}")
     takes_one = options.action in ("export", "import")
     takes_some = {"remove": "ids", "merge": "galleries"}.get(options.action)
     if (takes_one and len(options.what) != 1) or (takes_some and not options.what):

@@ -119,6 +119,8 @@ def find_crop(
     if mode == "crop" or (is_small and face is None):
         whole = joined(image) if joins else Joined(image)
         return FoundCrop(whole.picture, float(np.sqrt(height * width)), whole.repeats)
+    if mode == "landmarks" and max(height, width) > LONGEST * min(height, width):
+        raise InputError(f"a face crop is expected to be at most {LONGEST} times as long as wide, got {width} x {height} px")
     if mode == "given":
         given = given_faces(hint, seen.across, seen.down)
         face = most_prominent(given, seen.picture.shape[:2]) if given else None
@@ -190,9 +192,11 @@ def _sound(face: Any) -> Face:
     """A detector's face; raises ValueError where it is none."""
     if not isinstance(face, Face):
         raise ValueError(f"it should give faces, not {type(face).__name__}")
-    numbers = np.array(face.box, float), np.array([] if face.points is None else face.points, float)
-    if not (numbers[0].shape == (4,) and all(np.isfinite(its).all() for its in numbers) and (numbers[0][2:] > 0).all()):
-        raise ValueError(f"it should give boxes with an area, and finite numbers, not {face}")
+    box, score = np.array(face.box, float), np.array(face.score, float)
+    points = np.zeros((5, 2)) if face.points is None else np.array(face.points, float)
+    sound = (box.shape, points.shape, score.shape) == ((4,), (5, 2), ())
+    if not (sound and all(np.isfinite(its).all() for its in (box, points, score)) and (box[2:] > 0).all()):
+        raise ValueError(f"it should give boxes with an area, five points or None, and a score, all finite, not {face}")
     return face
 
 
@@ -202,8 +206,6 @@ def _face_of_crop(image: NDArray[np.uint8], detector: Detector) -> Face | None:
     Finders expect surroundings: the crop is framed by its own edges. A doubtful face counts, since there is one."""
     seeker = detector.at(LEAST_OF_CROPS) if isinstance(detector, Finder) else detector
     height, width = image.shape[:2]
-    if max(height, width) > LONGEST * min(height, width):
-        raise InputError(f"a face crop is expected to be at most {LONGEST} times as long as wide, got {width} x {height} px")
     margin = round(FRAME * max(height, width))
     framed = np.asarray(cv2.copyMakeBorder(image, margin, margin, margin, margin, cv2.BORDER_REPLICATE), np.uint8)
     middle = np.array([margin + width / 2, margin + height / 2])
@@ -241,11 +243,12 @@ def _check_mode(hint: Hint | None) -> None:
 
 
 def may_look(faces: Hint | None, default: str) -> bool:
-    """Whether a side's hint has a detector look for faces in any of its pictures."""
+    """Whether a side's hint may have a detector look for faces in some of its pictures."""
     if faces is None or isinstance(faces, str):
         return (faces or default) != "crop"
     items = [default, *faces.values()] if isinstance(faces, Mapping) else faces
-    return any(isinstance(item, str) and item != "crop" for item in items)
+    modes = (its for item in items for its in (item if isinstance(item, list | tuple) else [item]) if isinstance(its, str))
+    return any(mode != "crop" for mode in modes)
 
 
 def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> list[list[Hint]]:
@@ -275,19 +278,27 @@ def hints_by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hi
     return {e.id: hints[0] if len(e.sources) == 1 else list(hints) for e, hints in entries}
 
 
+def _are_faces(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape is a picture's boxes or points: (4,), (N, 4), (5, 2) or (N, 5, 2)."""
+    return (shape[-1:] == (4,) and len(shape) <= 2) or (shape[-2:] == (5, 2) and len(shape) <= 3)
+
+
 def _per_entry(item: Hint, entry: Entry) -> list[Hint]:
     count = len(entry.sources)
     _check_mode(item)
     if item is None or (np.isscalar(item) and not isinstance(item, str)):
         raise ConfigError(f"faces of {entry.id!r} expects a mode, boxes or points, got {item!r}")
-    if isinstance(item, np.ndarray) and count > 1 and item.ndim > 1 and len(item) == count:
+    if isinstance(item, np.ndarray) and count > 1 and item.shape[:1] == (count,) and _are_faces(item.shape[1:]):
         return list(item)
-    if count == 1 and not (isinstance(item, list) and len(item) == 1 and not np.isscalar(item[0])):
+    is_one = isinstance(item, list) and len(item) == 1 and (isinstance(item[0], str) or not np.isscalar(item[0]))
+    if count == 1 and not is_one:
         return [item]
     if isinstance(item, list | tuple):
         if len(item) != count:
             raise ConfigError(f"faces of {entry.id!r} expects one item per picture ({count}), got {len(item)}")
         for its in item:
             _check_mode(its)
+            if its is None:
+                raise ConfigError(f"faces of {entry.id!r} expects modes, boxes or points, got {item!r}")
         return list(item)
     return [item] * count

@@ -13,6 +13,7 @@ from meetmid.errors import InputError
 from meetmid.evaluation.identification import search
 from meetmid.evaluation.protocols import PairProtocol, SearchProtocol
 from meetmid.evaluation.verification import ErrorRates
+from meetmid.interchange import aside
 from meetmid.reporting.experiments import figures, hardest, pair_plots, search_plots, steps, worst
 from meetmid.reporting.matches import Reference, candidates, failures, provenance, warnings
 from meetmid.reporting.page import document, paragraph
@@ -31,14 +32,10 @@ def save_report(
 ) -> None:
     """Write :func:`report_html` to a file, readable by its owner only: it holds faces."""
     text = report_html(subject, k=k, most=most, strength=strength, when=when, settings=settings)
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    with aside(Path(path), keeps_mode=False) as new:
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def report_html(

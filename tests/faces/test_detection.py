@@ -9,6 +9,7 @@ import pickle
 import sys
 import tarfile
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from meetmid.errors import ConfigError, DeviceError, ModelError
 from meetmid.faces import detection
 from meetmid.faces.crops import Face
 from meetmid.faces.detection import Scrfd, Serial, YuNet, networks_of, open_detector
+from meetmid.result import MatchResult
 from meetmid.runtime.sessions import nvidia_gpu_present
 
 COUNT = 8
@@ -130,7 +132,7 @@ class Own:
         return []
 
 
-def test_what_finds_the_faces_is_named_in_the_result(tmp_path: Path, small, face) -> None:
+def test_what_finds_the_faces_is_named_in_the_result(tmp_path: Path, small, tiny, face) -> None:
     finder, (file, other) = open_detector("finder"), (tmp_path / name for name in ("yunet.onnx", "scrfd.onnx"))
     file.write_bytes(b"any")
     other.write_bytes(b"other")
@@ -149,13 +151,26 @@ def test_what_finds_the_faces_is_named_in_the_result(tmp_path: Path, small, face
         result = matcher.match(pictures, pictures)
         assert shipped.items() <= result.models.items()
         for probe, portraits, faces, looks in (
-            (pictures, gallery, None, True), (lifted, pictures, None, True), (lifted, gallery, None, False),
+            (pictures, gallery, None, True), (lifted, pictures, "crop", True), (lifted, gallery, None, True),
+            (matcher.lift(pictures, faces="crop"), gallery, None, False),
             (pictures, pictures, "crop", False), (pictures, pictures, {"probe": "crop"}, True),
             (pictures, gallery, [box, box], False), (pictures, gallery, {"probe": {lifted.ids[0]: box}}, True),
+            (pictures, gallery, {"probe": {name: box for name in lifted.ids}}, False),
+            ([pictures], gallery, [["crop", "detect"]], True), ([pictures], gallery, [["crop", box]], False),
         ):
             again = matcher.match(probe, portraits, faces=faces)
             assert again.made_with == result.made_with  # a calibration is for crops, whoever cut them
             assert ({"finder", "pointer"} <= set(again.models)) == looks
+    with small(faces="auto") as matcher:
+        enrolled = [matcher.enroll([picture], ids=[str(k)], faces="crop") for k, picture in enumerate(pictures)]
+        parts = [matcher.match(lifted, enrolled[0]), matcher.match(matcher.lift(pictures, faces="crop"), enrolled[1])]
+        for order in (parts, parts[::-1]):  # the same probes, in one part looked for
+            same = [replace(part, probe_status=parts[0].probe_status, probe_size=parts[0].probe_size) for part in order]
+            assert MatchResult.merged(same).models == parts[0].models != parts[1].models
+    with small(faces="crop", matcher=replace(tiny, name="detector"), detector=Own()) as matcher:
+        result = matcher.match(pictures, pictures, faces="auto")
+        assert result.models["detector"].startswith(f"sha256 {tiny.sha256}")
+        assert result.made_with["detector"] == tiny.sha256
     with small(faces="detect", detector=Own()) as matcher:
         result = matcher.match(pictures, pictures, faces={"gallery": "crop"})
         assert result.models["detector"] == "own Own to find faces"

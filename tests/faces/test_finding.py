@@ -183,6 +183,10 @@ def test_an_array_of_as_many_rows_as_a_group_has_pictures_is_one_per_picture() -
     two = np.stack([np.zeros((5, 2)), np.ones((5, 2))])
     assert [h.max() for h in hints_for(["crop", two, "crop"], THREE, "auto")[1]] == [0, 1]
     assert hints_for([two], [Entry("a", (b"",))], "auto")[0][0] is two  # candidates in the only picture
+    five = Entry("e", (b"",) * 5)
+    assert [h is POINTS for h in hints_for({"e": POINTS}, [five], "auto")[0]] == [True] * 5  # one face's points, five of them
+    assert [h.shape for h in hints_for({"e": np.zeros((5, 5, 2))}, [five], "auto")[0]] == [(5, 2)] * 5
+    assert [h.shape for h in hints_for({"e": np.zeros((5, 3, 4))}, [five], "auto")[0]] == [(3, 4)] * 5
 
 
 def test_arrays_are_read_row_by_row() -> None:
@@ -205,10 +209,14 @@ def test_counts_that_do_not_fit_are_config_errors() -> None:
     for item in (None, 1.5):
         with pytest.raises(ConfigError, match=f"faces of 'a' expects a mode, boxes or points, got {item}"):
             hints_for([item, "crop", "crop"], THREE, "auto")
+    with pytest.raises(ConfigError, match=r"faces of 'b' expects modes, boxes or points, got \['crop', None\]"):
+        hints_for(["crop", ["crop", None], "crop"], THREE, "auto")
 
 
 def test_other_modes_are_config_errors_wherever_they_stand() -> None:
-    for hint in ("croop", ["crop", "croop", "crop"], ["crop", ["crop", "croop"], "crop"], {"b": "croop"}):
+    assert hints_for([["detect"]], [Entry("a", (b"",))], "auto") == [["detect"]]
+    nested = ["crop", ["crop", "croop"], "crop"], [["croop"], "crop", "crop"]
+    for hint in ("croop", ["crop", "croop", "crop"], *nested, {"b": "croop"}):
         with pytest.raises(ConfigError, match="one of auto, crop, detect, landmarks, boxes or points, got 'croop'"):
             hints_for(hint, THREE, "auto")
     for hint in ("croop", {"probe": "croop"}):
@@ -238,10 +246,14 @@ def test_the_points_of_a_long_strip_are_not_looked_for() -> None:
         find_crop(np.zeros((5, 100_000, 3), np.uint8), "landmarks", CONFIG, ALIGNMENT, finder)
     assert finder.asked == 0
     assert find_crop(picture(20, 100), "landmarks", CONFIG, ALIGNMENT, finder) is None
+    strip, ours = picture(20, 190), open_detector("finder", device="cpu")
+    assert np.array_equal(find_crop(strip, "auto", replace(CONFIG, crop="arcface5"), ALIGNMENT, ours).picture, strip)
 
 
 @pytest.mark.parametrize("found", [
     (1, 2, 3, 4), Face((10, 10, float("nan"), 20)), Face((10, 10, 0, 0)), Face((1, 2, 3, 4), ((0.0, float("inf")),) * 5),
+    Face((1, 2, 3, 4), ((0.0, 1.0),) * 3), Face((1, 2, 3, 4), ()), Face((1, 2, 3, 4), ((0.0, 1.0, 2.0),) * 5),
+    Face((1, 2, 3, 4), score=None), Face((1, 2, 3, 4), score=float("nan")),
 ])
 def test_a_detector_that_gives_no_face_fails_its_picture_alone(small, face, found) -> None:
     class Once:
@@ -261,7 +273,7 @@ def test_hints_for_faces_that_were_cut_before_are_refused(small, face) -> None:
         for probe, hint, side in (
             (pictures, {"gallery": box}, "gallery"), (lifted, box, "probe"), (lifted, {"probe": box}, "probe"),
         ):
-            with pytest.raises(ConfigError, match=f"boxes or points for the {side} side, whose faces were cut before"):
+            with pytest.raises(ConfigError, match=f"those of the {side} side are, which were cut out before"):
                 matcher.match(probe, enrolled, faces=hint)
         assert matcher.match(lifted, enrolled, faces="crop").scores.shape == (1, 1)
 
