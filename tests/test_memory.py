@@ -43,7 +43,7 @@ def run(probes, portraits):
     result = matcher.match(probes, portraits)
     assert np.isfinite(result.scores).all()
     if job.get("store"):
-        gallery = matcher.enroll(portraits, path=folder / "gallery")
+        gallery = matcher.enroll(portraits, path=folder / "gallery", add="overwrite")
         assert len(Gallery.open(folder / "gallery").crops) == len(gallery.crops)
         result.save(folder / "result.npz")
     return result
@@ -65,7 +65,7 @@ def watch():
             return
 
 
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)  # an error is to end the process
 watcher.start()
 result = run(probes, portraits)
 done.set()
