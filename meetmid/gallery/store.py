@@ -91,24 +91,20 @@ class Gallery:
 
     def check(self, matcher: str, config: MatchConfig, lr_shape: tuple[int, int]) -> None:
         """Raise StoreError unless templates of this matcher and configuration can be compared with the gallery's."""
-        if set(self.matcher.split("+")).isdisjoint(matcher.split("+")):
-            raise self._of_another(matcher)
+        ours, theirs = self.config.gallery_values(), config.gallery_values()
+        differing = sorted(k for k in ours if ours[k] != theirs[k])
+        if self.matcher != matcher:
+            own, its = (" and ".join(f"{name[:12]}..." for name in names.split("+")) for names in (self.matcher, matcher))
+            told = f" (their configurations differ in {', '.join(differing)})" if differing else ""
+            raise StoreError(
+                f"the gallery was enrolled with matcher {own}, this one is {its}{told}; templates of two networks cannot be "
+                f"compared: enroll again"
+            )
         if self.config.gallery_hash() != config.gallery_hash() or self.lr_shape != lr_shape:
-            ours, theirs = self.config.gallery_values(), config.gallery_values()
-            differing = sorted(k for k in ours if ours[k] != theirs[k])
             raise StoreError(
                 f"the gallery was enrolled with another configuration (preset {self.config.preset!r} against "
                 f"{config.preset!r}; differing: {', '.join(differing) or 'lr_shape'}); enroll again or use its configuration"
             )
-        if self.matcher != matcher:
-            raise self._of_another(matcher)
-
-    def _of_another(self, matcher: str) -> StoreError:
-        ours, theirs = (" and ".join(f"{name[:12]}..." for name in names.split("+")) for names in (self.matcher, matcher))
-        return StoreError(
-            f"the gallery was enrolled with matcher {ours}, this one is {theirs}; templates of two networks cannot be "
-            f"compared: enroll again"
-        )
 
     @property
     def pattern(self) -> tuple[int, int, int]:
