@@ -244,18 +244,23 @@ def _directory(path: Path) -> list[Entry]:
         children = sorted(path.iterdir(), key=lambda p: p.name)
     except OSError as error:
         raise InputError(f"{path}: expected a readable directory, got {error.strerror or error}") from error
-    children = [child for child in children if not child.name.startswith(".")]
-    found = [
-        _subject(child) if child.is_dir() else Entry(child.name, (child,)) for child in children
-        if child.is_dir() or _may_be_picture(child)
-    ]
-    _tell_left_out(path, [child for child in children if not child.is_dir() and not _may_be_picture(child)])
+    found, others = list[Entry](), list[Path]()
+    for child in children:
+        if child.name.startswith("."):
+            continue
+        if child.is_dir():
+            found.append(_subject(child))
+        elif _may_be_picture(child):
+            found.append(Entry(child.name, (child,)))
+        else:
+            others.append(child)
+    _tell_left_out(path, others)
     return found
 
 
 def _may_be_picture(path: Path) -> bool:
     """A file of a picture's name, or a broken link of one, which is to fail."""
-    return path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists())
+    return path.suffix.lower() in SUFFIXES and (path.is_file() or not path.exists())  # a pipe would be waited for
 
 
 def _tell_left_out(path: Path, others: list[Path]) -> None:
@@ -266,10 +271,11 @@ def _tell_left_out(path: Path, others: list[Path]) -> None:
 
 def _subject(path: Path) -> Entry:
     """The pictures of a sub-directory; one that cannot be read is recorded as a failure."""
+    sources, others = list[Path](), list[Path]()
     try:
-        children = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        sources = tuple(p for p in children if not p.is_dir() and _may_be_picture(p))
+        for child in sorted(p for p in path.iterdir() if not p.name.startswith(".")):
+            (sources if _may_be_picture(child) and not child.is_dir() else others).append(child)
     except OSError as error:
         return Entry(path.name, (), f"{path}: expected a readable directory, got {error.strerror or error}")
-    _tell_left_out(path, [p for p in children if p not in sources])
-    return Entry(path.name, sources, "" if sources else f"{path}: expected at least one picture, got none")
+    _tell_left_out(path, others)
+    return Entry(path.name, tuple(sources), "" if sources else f"{path}: expected at least one picture, got none")

@@ -79,8 +79,8 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDAr
     variance = float((centred_source**2).sum(axis=1).mean())
     if not variance > 1e-12:
         raise InputError(f"alignment expects five distinct face points, got points that coincide: {source.tolist()}")
-    spread = np.linalg.svd(centred_source, compute_uv=False)
-    if spread[-1] < 1e-3 * spread[0]:
+    (xx, xy), (_, yy) = centred_source.T @ centred_source
+    if xx * yy - xy**2 < (1e-3 / (1 + 1e-6) * (xx + yy)) ** 2:  # they spread a thousandth as far across as along
         raise InputError(f"alignment expects five points of a face, got points on a line: {source.tolist()}")
     u, d, vt = np.linalg.svd(centred_target.T @ centred_source / len(source))
     signs = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ class YuNet:
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "threshold": self._threshold}
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Of its network's file."""
         return file_sha256(self._path)
@@ -118,7 +119,7 @@ class Scrfd:
         """The name of its pack."""
         return self._arguments["model"] if self._arguments["is_pack"] else None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Of its network's file; a pack that is not there is fetched."""
         return file_sha256(self._file())

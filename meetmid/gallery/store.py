@@ -91,6 +91,9 @@ class Gallery:
 
     def check(self, matcher: str, config: MatchConfig, lr_shape: tuple[int, int]) -> None:
         """Raise StoreError unless templates of this matcher and configuration can be compared with the gallery's."""
+        fits = self.config.gallery_hash() == config.gallery_hash() and self.lr_shape == lr_shape
+        if fits and self.matcher == matcher:
+            return
         ours, theirs = self.config.gallery_values(), config.gallery_values()
         differing = sorted(k for k in ours if ours[k] != theirs[k])
         if self.matcher != matcher:
@@ -100,11 +103,10 @@ class Gallery:
                 f"the gallery was enrolled with matcher {own}, this one is {its}{told}; templates of two networks cannot be "
                 f"compared: enroll again"
             )
-        if self.config.gallery_hash() != config.gallery_hash() or self.lr_shape != lr_shape:
-            raise StoreError(
-                f"the gallery was enrolled with another configuration (preset {self.config.preset!r} against "
-                f"{config.preset!r}; differing: {', '.join(differing) or 'lr_shape'}); enroll again or use its configuration"
-            )
+        raise StoreError(
+            f"the gallery was enrolled with another configuration (preset {self.config.preset!r} against "
+            f"{config.preset!r}; differing: {', '.join(differing) or 'lr_shape'}); enroll again or use its configuration"
+        )
 
     @property
     def pattern(self) -> tuple[int, int, int]:

@@ -154,7 +154,7 @@ def fuse(
             results = [_fused(p, g, pair, plan) for pair in pairs]
         else:
             results = [Fused(scores) for scores in _fuse_all(p, g, pairs, plan)]
-        if unit and any(np.isinf(found.scores).any() for found in results):
+        if unit and any(_is_beyond(found.scores) for found in results):
             raise NotFiniteError
     except NotFiniteError as error:
         _name_broken(("probe", p), ("gallery", g))
@@ -165,6 +165,12 @@ def fuse(
         return results[0] if detail else results[0].scores
     out[...] = results[0].scores
     return out
+
+
+def _is_beyond(scores: Scores) -> bool:
+    """Whether a score is infinite; nothing of the scores' size is held."""
+    most, least = (extreme.reduce(scores, axis=None, initial=0.0) for extreme in (np.fmax, np.fmin))
+    return bool(np.isinf(most) or np.isinf(least))
 
 
 def _name_broken(*sides: tuple[str, Side]) -> None:
