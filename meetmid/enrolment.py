@@ -16,7 +16,7 @@ import numpy as np
 from meetmid.comparison import Comparison
 from meetmid.errors import ConfigError
 from meetmid.faces.detection import identity
-from meetmid.faces.finding import WAY, Hint, hints_by_id, hints_for
+from meetmid.faces.finding import WAY, Hint, hints_by_id, hints_for, looks
 from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.writer import GalleryWriter
@@ -55,8 +55,7 @@ def enroll_into(
         raise ConfigError(f"add expects {' or '.join(map(repr, get_args(Add)))}, got {add!r}")
     hints = hints_for(faces, side, compare.config.faces)
     empty = replace(compare.enrolled([], None, Progress(None, "gallery", 0)), share=share)
-    detects = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
-    detector = identity(compare.intake.detector) if detects else ""
+    detector = identity(compare.intake.detector) if looks(hints) else ""
     values = [compare.config.to_dict(), detector, WAY, compare.intake.memory, compare.intake.gallery_hashes]
     job = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     if add in (None, "overwrite"):

@@ -16,7 +16,7 @@ from meetmid.errors import InputError, TooLargeError
 from meetmid.faces.alignment import FINE
 from meetmid.faces.colours import swapped
 from meetmid.faces.detection import Detector
-from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for
+from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for, looks
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayouts, gallery_hypotheses
 from meetmid.gallery.tree import work_image
@@ -195,7 +195,6 @@ class Intake:
         hypothesis."""
         hints = hints_for(faces, side, self.config.faces)
         counts, is_probe = [len(entry.sources) for entry in side], make is None
-        looked = any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
         pool, plain = self.pool(counts, slots), self.plain(counts if is_probe else [])
         network = self.network if is_probe else self.gallery_network
         size = network.network.card.contract.size
@@ -264,7 +263,8 @@ class Intake:
             if not usable and self.config.errors == "raise":
                 raise InputError(f"{progress.stage} {entry.id}: {status[-1]}")
         too_large = sum(map(bool, notes))
-        return Taken(tuple(e.id for e in side), tuple(status), pool, crops, sizes, plain, share, dropped, too_large, looked)
+        ids, looked = tuple(entry.id for entry in side), looks(hints)
+        return Taken(ids, tuple(status), pool, crops, sizes, plain, share, dropped, too_large, looked)
 
     @property
     def _sees_alike(self) -> bool:

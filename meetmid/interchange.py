@@ -32,10 +32,10 @@ def move(aside: Path, path: Path) -> None:
 
 
 @contextmanager
-def aside(path: Path, *, keeps_mode: bool = True) -> Iterator[Path]:
-    """Where to write what takes the place of ``path``, and with ``keeps_mode`` its mode, once it is whole; until then, and
-    after an error, an older file stays. What is no file, such as a pipe, is written to as it is. Raises OSError where ``path``
-    may not be written."""
+def aside(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Where to write what takes the place of ``path`` once it is whole, with its mode, or, if ``private``, readable by its
+    owner only; until then, and after an error, an older file stays. What is no file, such as a pipe, is written to as it is.
+    Raises OSError where ``path`` may not be written."""
     target = path.resolve()
     if target.exists() and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
@@ -46,8 +46,10 @@ def aside(path: Path, *, keeps_mode: bool = True) -> Iterator[Path]:
         return
     new = target.with_name(f".{secrets.token_hex(8)}")
     try:
+        if private:
+            os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield new
-        if keeps_mode and target.exists():
+        if not private and target.exists():
             shutil.copymode(target, new)
         move(new, target)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open
 from meetmid.faces.finder import Finder
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides, may_look
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
-from meetmid.gallery.manifest import check_free, is_store
+from meetmid.gallery.manifest import check_free, check_pictures
 from meetmid.gallery.store import Gallery
 from meetmid.gallery.tree import work_image
 from meetmid.identification import has_short_way, short_way
@@ -45,6 +44,7 @@ from meetmid.templates.centering import ReferenceMeans, pool_means, pool_moment
 from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.stored import Stored
 from meetmid.timing import Sample, expected_seconds
+from meetmid.validation import is_whole
 
 GIB = 2**30
 MIN_MEMORY = 128 * 2**20
@@ -88,9 +88,9 @@ class Matcher:
         progress: ProgressCallback | None = None,
         **options: Any,
     ) -> None:
-        if threads is not None and not (_is_whole(threads) and threads >= 1):
+        if threads is not None and not is_whole(threads, 1):
             raise ConfigError(f"threads expects at least 1, got {threads!r}")
-        if memory_limit is not None and not (_is_whole(memory_limit) and memory_limit >= MIN_MEMORY):
+        if memory_limit is not None and not is_whole(memory_limit, MIN_MEMORY):
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, a whole number, got {memory_limit!r}")
         self._memory = GIB if memory_limit is None else int(memory_limit)
         if not isinstance(config, MatchConfig | None):
@@ -207,7 +207,7 @@ class Matcher:
                 raise ConfigError(f"{name} expects the path of a gallery: without one nothing is written")
         if path is not None and add is None:
             check_free(path, "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place")
-        _check_store(images)
+        check_pictures(images)
         side, faces, share = shared(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
         if path is None:
@@ -227,11 +227,11 @@ class Matcher:
         """
         config, callback = self.config, progress or self._progress
         self._check_means()
-        _check_store(gallery)
+        check_pictures(gallery)
         hints, clock, compare = hints_of_sides(faces), Clock(), self.comparison
-        for side, made, hint in (("probe", isinstance(probe, Taken), hints["probe"]),
-                                 ("gallery", isinstance(gallery, Gallery), hints["gallery"])):
-            if made and not isinstance(hint, str | None):
+        made = {"probe": isinstance(probe, Taken), "gallery": isinstance(gallery, Gallery)}
+        for side, hint in hints.items():
+            if made[side] and not isinstance(hint, str | None):
                 raise ConfigError(f"faces says where those of the {side} side are, which were cut out before")
         probes = self._lifted(probe, hints["probe"], callback)
         means = compare.set_means(probes)
@@ -248,10 +248,10 @@ class Matcher:
         assert scores is not None
         assert met is not None
         told = notes(self, probes, dropped, met.stored, () if isinstance(gallery, Gallery) else met.status)
-        looks = probes.looked or (not isinstance(gallery, Gallery) and may_look(hints["gallery"], config.faces))
+        looked = probes.looked or (not made["gallery"] and may_look(hints["gallery"], config.faces))
         crops, first = (probes.crops, probes.pool.first) if config.keep_crops else (None, None)
         return MatchResult(
-            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(looks),
+            scores, probes.ids, met.ids, probes.status, met.status, probes.sizes, told, config, self._models(looked),
             clock.seconds, crops, first, means, self.calibration, (self, met),
         )
 
@@ -270,7 +270,7 @@ class Matcher:
         if not 0 <= miss < 1:
             raise InputError(f"miss expects a chance in [0, 1), got {miss}")
         compare = self.comparison
-        _check_store(gallery)
+        check_pictures(gallery)
         if miss == 0 or not has_short_way(compare, gallery):
             return self.match(probe, gallery, faces=faces).rank(k, strength)
         self._check_means()
@@ -293,8 +293,8 @@ class Matcher:
         themselves (or an enrolled Gallery), of which some are tried: decoding and finding faces take their time too. Raises
         InputError for an unusable side.
         """
-        _check_store(probes)
-        _check_store(gallery)
+        check_pictures(probes)
+        check_pictures(gallery)
         p, g = Sample.of(probes, "probe"), Sample.of(gallery, "gallery")
         stages = expected_seconds(self.comparison, p, g) if measure else None
         return make_plan(
@@ -315,13 +315,13 @@ class Matcher:
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
         """The uncentred templates of every probe hypothesis, for any number of matches or ways to fuse them: ``pool``, and
         ``plain``, those of the pictures as they are by the portraits' network. Entries whose ``share`` is 1 have only these."""
-        _check_store(probe)
+        check_pictures(probe)
         taken = self.comparison.intake.probes(entries(probe, ids=ids, what="probe"), faces, self._progress)
         return replace(taken, made_by=self._made_by)
 
     def _lifted(self, probe: Any, faces: Hint | None, callback: ProgressCallback | None) -> Taken:
         if not isinstance(probe, Taken):
-            _check_store(probe)
+            check_pictures(probe)
             return self.comparison.intake.probes(entries(probe, what="probe"), faces, callback)
         if probe.made_by != self._made_by:
             raise InputError("the probes were lifted with another configuration or other models than this Matcher has")
@@ -412,10 +412,10 @@ class Matcher:
             known["reference means"] = f"sha256 {self.reference.digest}"
         return known
 
-    def _models(self, looks: bool) -> dict[str, str]:
-        """Of all networks, and of the detector where it ``looks`` for faces."""
+    def _models(self, looked: bool) -> dict[str, str]:
+        """Of all networks, and of the detector where it ``looked`` for faces."""
         own = {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
-        return (networks_of(self._detector) if looks else {}) | self._hashes() | own
+        return (networks_of(self._detector) if looked else {}) | self._hashes() | own
 
 
 def match(
@@ -440,17 +440,6 @@ def match(
         preset, device=device, color=color, fusion=fusion, seed=seed, errors=errors, progress=progress, **options
     ) as matcher:
         return matcher.match(probe, gallery, faces=faces)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _check_store(side: Any) -> None:
-    """Raise InputError for an enrolled gallery's path: its folder holds no pictures."""
-    if isinstance(side, str | os.PathLike) and is_store(Path(side)):
-        path = os.fspath(side)
-        raise InputError(f"{path}: expected pictures, it is an enrolled gallery: pass meetmid.Gallery.open({path!r})")
 
 
 def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:

@@ -64,6 +64,11 @@ def _fit(value: Any, kind: Any, low: float, below: float) -> Any:
     raise ValueError
 
 
+def is_whole(value: Any, least: int) -> bool:
+    """Whether it is a whole number of at least so much; Python counts booleans among them."""
+    return not isinstance(value, bool) and isinstance(value, Integral) and int(value) >= least
+
+
 def known_fields(values: Any, owner: type, what: str) -> dict[str, Any]:
     """A copy of ``values``, whose keys must be fields of ``owner``."""
     if not isinstance(values, dict):

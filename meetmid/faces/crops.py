@@ -33,6 +33,11 @@ class Face:
         """Native size in pixels."""
         return float(np.sqrt(self.box[2] * self.box[3]))
 
+    def touches(self, picture: tuple[int, ...]) -> bool:
+        """Whether a part of its box lies in a (H, W) picture."""
+        (x, y, w, h), (rows, columns) = self.box, picture
+        return x < columns and y < rows and x + w > 0 and y + h > 0
+
 
 def moved(face: Face, across: float, down: float) -> Face:
     """A face in a picture in which every pixel has become ``across`` times ``down``: boxes lie at edges of pixels, points in
@@ -101,7 +106,7 @@ def cut_box(image: NDArray[np.uint8], box: tuple[float, float, float, float], *,
         raise InputError(f"the face box {box} is larger than any picture ({MAX_PIXELS} pixels)")
     left, top = round(centre_x - width / 2), round(centre_y - height / 2)
     rows, columns = image.shape[:2]
-    if left >= columns or top >= rows or left + width <= 0 or top + height <= 0:
+    if not Face((left, top, width, height)).touches((rows, columns)):
         raise InputError(f"the face box {box} lies outside the {columns} x {rows} picture")
     inside = image[max(top, 0) : min(top + height, rows), max(left, 0) : min(left + width, columns)]
     pad = (max(-top, 0), max(top + height - rows, 0), max(-left, 0), max(left + width - columns, 0))
@@ -118,8 +123,8 @@ def cut(
     InputError where the face lies outside the picture."""
     if how == "arcface5" and face.points is not None:
         points = np.array(face.points)
-        (x, y, side, _), (rows, columns) = _from_points(points).box, image.shape[:2]
-        if x >= columns or y >= rows or x + side <= 0 or y + side <= 0:
+        if not _from_points(points).touches(image.shape[:2]):
+            rows, columns = image.shape[:2]
             raise InputError(f"the face's points {np.round(points, 1).tolist()} lie outside the {columns} x {rows} picture")
         fine = fineness(points, template) if is_fine else 1
         return align(image, points, template, fine=fine), fine

@@ -273,6 +273,11 @@ def hints_for(faces: Hint | None, entries: Sequence[Entry], default: str) -> lis
     return [_per_entry(item, entry) for item, entry in zip(faces, entries, strict=True)]
 
 
+def looks(hints: Sequence[Sequence[Hint]]) -> bool:
+    """Whether one of :func:`hints_for` has a detector look for a face."""
+    return any(isinstance(hint, str) and hint != "crop" for its in hints for hint in its)
+
+
 def hints_by_id(entries: Iterable[tuple[Entry, Sequence[Hint]]]) -> dict[str, Hint]:
     """Entries with one hint per picture, as :func:`hints_for` takes them."""
     return {e.id: hints[0] if len(e.sources) == 1 else list(hints) for e, hints in entries}

@@ -89,7 +89,7 @@ def joined_around(image: NDArray[np.uint8], face: Face) -> tuple[Joined, Face]:
     reach = max(w, h)
     left, right = (int(np.clip(at, 0, width)) for at in (np.floor(x + w / 2 - reach), np.ceil(x + w / 2 + reach)))
     top, bottom = (int(np.clip(at, 0, height)) for at in (np.floor(y + h / 2 - reach), np.ceil(y + h / 2 + reach)))
-    if x < width and y < height and x + w > 0 and y + h > 0:
+    if face.touches((height, width)):
         found = joined(image[top:bottom, left:right])
         if found.repeats != (1, 1):
             return found, found.face(face, left, top)

@@ -18,7 +18,7 @@ from meetmid.gallery.crops import CropStore
 from meetmid.gallery.files import optional
 from meetmid.gallery.manifest import Share
 from meetmid.gallery.store import Gallery
-from meetmid.interchange import move, read_arrays
+from meetmid.interchange import aside, read_arrays
 from meetmid.templates.pool import TemplatePool
 from meetmid.templates.stored import Stored
 
@@ -40,16 +40,12 @@ def export_gallery(gallery: Gallery, path: str | os.PathLike[str]) -> None:
     """
     target = Path(path)
     write = _chosen(target, WRITERS)
-    aside = target.with_name(target.name + ".new")
     try:
-        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-        write(gallery, aside)
-        move(aside, target)
+        with aside(target, private=True) as new:
+            write(gallery, new)
         files.sync_folder(target.absolute().parent)
     except OSError as error:
         raise StoreError(f"{target}: the gallery could not be written ({error})") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def import_gallery(path: str | os.PathLike[str]) -> Gallery:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from meetmid.config import MatchConfig
-from meetmid.errors import ConfigError, StoreError
+from meetmid.errors import ConfigError, InputError, StoreError
 from meetmid.gallery import files
 from meetmid.gallery.vault import CIPHER, Vault, key_name
 from meetmid.templates.stored import Stored
@@ -176,6 +176,13 @@ def check_free(path: str | os.PathLike[str], cure: str) -> None:
     folder = Path(path)
     if is_store(folder) and (folder / COMMITTED).exists():
         raise StoreError(f"{folder}: expected a new path, there is a gallery already; {cure}")
+
+
+def check_pictures(side: Any) -> None:
+    """Raise InputError for an enrolled gallery's path: its folder holds no pictures."""
+    if isinstance(side, str | os.PathLike) and is_store(Path(side)):
+        path = os.fspath(side)
+        raise InputError(f"{path}: expected pictures, it is an enrolled gallery: pass meetmid.Gallery.open({path!r})")
 
 
 def _digest(head: dict[str, Any], text: str) -> str:

@@ -32,10 +32,8 @@ def save_report(
 ) -> None:
     """Write :func:`report_html` to a file, readable by its owner only: it holds faces."""
     text = report_html(subject, k=k, most=most, strength=strength, when=when, settings=settings)
-    with aside(Path(path), keeps_mode=False) as new:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+    with aside(Path(path), private=True) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def report_html(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import InputError
+from meetmid.validation import is_whole
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Candidate:
 
 def check_count(k: int) -> None:
     """Raise InputError for candidate lists of less than one entry, or of no whole number."""
-    if not (isinstance(k, int | np.integer) and k >= 1):
+    if not is_whole(k, 1):
         raise InputError(f"k expects at least 1, got {k!r}")
 
 
