@@ -206,7 +206,8 @@ class Matcher:
             if path is None and value is not None:
                 raise ConfigError(f"{name} expects the path of a gallery: without one nothing is written")
         if path is not None and add is None:
-            check_free(path, "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place")
+            cure = "'append' and 'replace' of add (--append, --replace) add to it, 'overwrite' takes its place (--overwrite)"
+            check_free(path, cure)
         check_pictures(images)
         side, faces, share = shared(entries(images, ids=ids, what="gallery"), faces, part, self.config.faces)
         callback = progress or self._progress
