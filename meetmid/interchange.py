@@ -56,6 +56,12 @@ def aside(path: Path, *, private: bool = False) -> Iterator[Path]:
         new.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str, *, private: bool = False) -> None:
+    """Write a UTF-8 text as :func:`aside` says; raises OSError."""
+    with aside(Path(path), private=private) as new:
+        new.write_text(text, encoding="utf-8")
+
+
 def write_rows(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file, in UTF-8 but for the bytes of file names that are none, which stay as they are."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from meetmid.interchange import aside
+
 if TYPE_CHECKING:
     from meetmid.result import Explanation
 
@@ -82,7 +84,8 @@ def save_png(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, synthe
     if synthetic:
         info.add_text("Comment", "synthetic: made by a super-resolution network, no evidence of what a person looks like")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, format="PNG", pnginfo=info)
+    with aside(Path(path)) as new:
+        Image.fromarray(picture).save(new, format="PNG", pnginfo=info)
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -8,7 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from meetmid.cli.tables import save_rows
+from meetmid.evaluation import Calibration
 from meetmid.interchange import aside, read_arrays, write_rows
+from meetmid.sheets import save_png
+from meetmid.templates.centering import ReferenceMeans
 
 
 def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path):
@@ -29,6 +33,29 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path):
     write("whole", None)
     assert path.read_text() == "whole"
     assert os.listdir(tmp_path) == ["x.csv"]
+
+
+MEANS = ReferenceMeans("matcher", (1,), *np.zeros((2, 1, 4), np.float32), {})
+SAVERS = [
+    MEANS.save,
+    Calibration("logistic", 10, 10, slope=1.0).save,
+    lambda path: save_png(path, np.zeros((4, 4, 3), np.uint8)),
+    lambda path: save_rows(str(path), [{"figure": "rank-1", "value": 1.0}]),
+]
+
+
+@pytest.mark.parametrize("save", SAVERS)
+def test_everything_that_is_saved_is_written_aside(tmp_path, monkeypatch, save):
+    path = tmp_path / "x"
+    path.write_text("older")
+    with monkeypatch.context() as full:
+        full.setattr("meetmid.interchange.move", lambda new, old: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(OSError, match="no space"):
+            save(path)
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["x"]
+    save(path)
+    assert path.read_bytes() != b"older"
 
 
 def test_a_file_that_is_replaced_keeps_its_mode_and_its_place(tmp_path):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from meetmid.interchange import aside, write_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +98,5 @@ def _number(value: float) -> float | str:
 def save_rows(path: str | None, rows: list[Row]) -> None:
     """Write the rows as CSV, if a path is given."""
     if path:
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        with aside(Path(path)) as new:
+            write_rows(new, [list(rows[0]), *(list(row.values()) for row in rows)])

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from meetmid.errors import ConfigError, InputError, StoreError
 from meetmid.evaluation.likelihood import pav
 from meetmid.evaluation.trials import Trials
+from meetmid.interchange import write_text
 
 Values = NDArray[np.float64]
 FORMAT = "meetmid-calibration-1"
@@ -74,8 +75,8 @@ class Calibration:
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON."""
-        Path(path).write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1), encoding="utf-8")
+        """Write JSON, whole or not at all; raises OSError."""
+        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=1))
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Calibration:

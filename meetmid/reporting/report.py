@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from meetmid.errors import InputError
 from meetmid.evaluation.identification import search
 from meetmid.evaluation.protocols import PairProtocol, SearchProtocol
 from meetmid.evaluation.verification import ErrorRates
-from meetmid.interchange import aside
+from meetmid.interchange import write_text
 from meetmid.reporting.experiments import figures, hardest, pair_plots, search_plots, steps, worst
 from meetmid.reporting.matches import Reference, candidates, failures, provenance, warnings
 from meetmid.reporting.page import document, paragraph
@@ -32,8 +31,7 @@ def save_report(
 ) -> None:
     """Write :func:`report_html` to a file, readable by its owner only: it holds faces."""
     text = report_html(subject, k=k, most=most, strength=strength, when=when, settings=settings)
-    with aside(Path(path), private=True) as new:
-        new.write_text(text, encoding="utf-8")
+    write_text(path, text, private=True)
 
 
 def report_html(

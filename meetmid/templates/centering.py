@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError, ModelError, StoreError
-from meetmid.interchange import read_arrays
+from meetmid.interchange import aside, read_arrays
 from meetmid.templates.pool import TemplatePool
 
 FIXED_POINT = 2.0**28
@@ -129,15 +128,14 @@ class ReferenceMeans:
         return self.moment
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write an .npz without pickled objects, byte for byte reproducible."""
+        """Write an .npz without pickled objects, byte for byte reproducible, whole or not at all; raises OSError."""
         header = json.dumps({"matcher": self.matcher, "conditions": self.conditions}, sort_keys=True)
         arrays: dict[str, Any] = {"scales": np.array(self.scales), "probe": self.probe, "gallery": self.gallery}
         arrays["header"] = np.frombuffer(header.encode(), np.uint8)
         if self.moment is not None:
             arrays["moment"] = self.moment
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        Path(path).write_bytes(buffer.getvalue())
+        with aside(Path(path)) as new, new.open("wb") as file:
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ReferenceMeans:

@@ -11,6 +11,7 @@ from typing import Any
 from meetmid.config import MatchConfig
 from meetmid.errors import ConfigError, StoreError
 from meetmid.evaluation.held_out import RULE, HeldOut
+from meetmid.interchange import write_text
 from meetmid.matcher import Matcher
 
 FORMAT = "meetmid-tuned-1"
@@ -83,8 +84,8 @@ class Tuned:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON, for ``--config`` and :func:`open_tuned`."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
+        """Write JSON, for ``--config`` and :func:`open_tuned`, whole or not at all; raises OSError."""
+        write_text(path, json.dumps(self.to_dict(), indent=1))
 
 
 def read_config(path: str | os.PathLike[str]) -> tuple[MatchConfig, dict[str, str]]:
