@@ -24,6 +24,7 @@ from meetmid.interchange import aside, read_arrays, write_rows
 from meetmid.probes.hypotheses import ProbeHypothesis
 from meetmid.scores.ranking import Candidate, check_count, ranked
 from meetmid.status import Failure, failures
+from meetmid.validation import is_whole
 
 if TYPE_CHECKING:
     from meetmid.matcher import Matcher
@@ -338,6 +339,6 @@ def _position(key: int | str, ids: tuple[str, ...]) -> int:
         if key not in ids:
             raise InputError(f"no entry {key!r}; the ids are {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}")
         return ids.index(key)
-    if not -len(ids) <= key < len(ids):
-        raise InputError(f"expected a position below {len(ids)}, got {key}")
+    if not is_whole(key, -len(ids)) or key >= len(ids):
+        raise InputError(f"expected an id or a position below {len(ids)}, got {key!r}")
     return key % len(ids)

@@ -328,6 +328,9 @@ def test_native_size_matches_every_probe_on_its_own(small, face, portraits):
         assert sum(stage == "gallery" for *_, stage in seen) == 3 * len(portraits)
         for k, probe in enumerate(probes):
             assert same(result.scores[k : k + 1], matcher.match([probe], portraits))
+        for p, g in ((1.0, 2), (1, len(portraits)), (True, 2)):
+            with pytest.raises(InputError, match="an id or a position below"):
+                result.explain(p, g)
         found = result.explain(1, 2)
         alone = matcher.match([probes[1]], [portraits[2]]).explain(0, 0)
         assert (found.probe, found.gallery, found.score) == (alone.probe, alone.gallery, alone.score)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meetmid.config import Color, DegradationOptions
+from meetmid.errors import InputError
 from meetmid.gallery import tree
 from meetmid.images import Source, load
 
@@ -28,4 +29,6 @@ def degrade(
     Same picture, path and ``seed``: same bits. Returns (h, w, 3) uint8 RGB, halved once per further function. Raises
     InputError or ConfigError.
     """
+    if not isinstance(path, Sequence):
+        raise InputError(f"path expects names of degradations, as a sequence or joined by '+', got {path!r}")
     return tree.degrade(load(image, color=color), path, seed=seed, work_size=work_size, options=options)

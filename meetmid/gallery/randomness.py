@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meetmid.errors import ConfigError
 from meetmid.gallery.philox import fill
+from meetmid.validation import is_whole
 
 SHARED_IMAGE_ID = bytes(16)
 """The image id of ``draws="shared"``: every portrait gets the same noise and warps."""
@@ -27,9 +28,9 @@ def image_id(image: NDArray[np.uint8]) -> bytes:
 
 def node_key(seed: int, image: bytes, path: bytes) -> bytes:
     """16-byte key of the node that ``path`` (one byte per function) leads to, for the image id ``image``."""
-    if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed expects an integer in [0, 2**64), got {seed}")
-    message = b"meetmid-deg-1" + seed.to_bytes(8, "little") + image + bytes((len(path),)) + path
+    if not is_whole(seed, 0) or seed >= 2**64:
+        raise ConfigError(f"seed expects an integer in [0, 2**64), got {seed!r}")
+    message = b"meetmid-deg-1" + int(seed).to_bytes(8, "little") + image + bytes((len(path),)) + path
     return blake2b(message, digest_size=16).digest()
 
 

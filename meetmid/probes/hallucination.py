@@ -18,6 +18,7 @@ from meetmid.probes.blur import BlurLevel, blur_levels
 from meetmid.resize import MAX_ENLARGED, ResizeFilter, fits, resize, rounded, to_float, to_uint8
 from meetmid.runtime.registry import get_family
 from meetmid.runtime.sessions import Network, from_planes
+from meetmid.validation import is_whole
 
 MIN_SIDE = 8
 """The smallest picture a generator takes (networks.md section 2)."""
@@ -116,11 +117,16 @@ def hallucinate(
     imagines, not what the camera saw. Raises InputError for a bad picture or sigma and for one that would be enlarged to more
     than 1024 x 1024 pixels, ModelError for a missing scale, ConfigError for a model that takes another ``lr_size``.
     """
-    levels = tuple(SIGMAS if sigmas is None else sigmas)
+    try:
+        levels = tuple(map(float, SIGMAS if sigmas is None else sigmas))
+    except (TypeError, ValueError):
+        levels = ()
     if not levels or not all(0 <= level < math.inf for level in levels):
-        raise InputError(f"sigmas expects at least one blur of 0 px or more, got {levels}")
-    if lr_size is not None and lr_size < MIN_SIDE:
-        raise InputError(f"lr_size expects at least {MIN_SIDE} px, or None for native, got {lr_size}")
+        raise InputError(f"sigmas expects at least one blur of 0 px or more, got {sigmas!r}")
+    if lr_size is not None and not is_whole(lr_size, MIN_SIDE):
+        raise InputError(f"lr_size expects at least {MIN_SIDE} px, or None for native, got {lr_size!r}")
+    if not is_whole(scale, 1):
+        raise InputError(f"scale expects a whole number of at least 1, got {scale!r}")
     crop = load(image, color=color)
     height, width = working_size(crop.shape, lr_size)
     if not fits((height, width), scale):

@@ -47,7 +47,7 @@ class Device:
     @classmethod
     def parse(cls, text: str) -> Device:
         """``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"tensorrt"``, ``"openvino"``, ``"coreml"``."""
-        kind, colon, index = text.partition(":")
+        kind, colon, index = str(text).partition(":")
         indexed = kind not in ("auto", "cpu") and index.isdecimal()
         if (kind != "auto" and kind not in PROVIDERS) or (colon and not indexed):
             raise DeviceError(f"device expects auto, {', '.join(PROVIDERS)} or cuda:N, got {text!r}")

@@ -27,6 +27,7 @@ from meetmid.scores.reduction import Outer, Task, reduce_sides
 from meetmid.scores.screening import LONGEST, error_bounds, quickest
 from meetmid.scores.side import BLOCK, NotFiniteError, Side, Templates
 from meetmid.templates.pool import allocate
+from meetmid.validation import is_whole
 
 Scores = NDArray[np.float32]
 Add = Literal["auto", "sum", "mean"]
@@ -57,7 +58,10 @@ def side_of(templates: Templates, weights: NDArray[Any] | None, name: str, unit:
     if weights is None:
         full = np.ones(shape)
     else:
-        given = np.asarray(weights, np.float64)
+        try:
+            given = np.asarray(weights, np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"{name}_weights expects multiplicities, got {type(weights).__name__}") from None
         if given.shape not in (shape[1:], shape):
             raise InputError(f"{name}_weights expects shape {shape[1:]} or {shape}, got {given.shape}")
         if not np.isfinite(given).all() or (given < 0).any():
@@ -127,6 +131,8 @@ def fuse(
     """
     pairs = [(probe, gallery)] if rules is None else list(rules)
     for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ConfigError(f"rules expects pairs of a probe rule and a gallery rule, got {pair!r}")
         check_rules(*pair)
     for name, value, kind in (
         ("pairing", pairing, Pairing), ("order", order, Order), ("select", select, Select), ("add", add, Add),
@@ -134,8 +140,8 @@ def fuse(
     ):
         if value not in get_args(kind):
             raise ConfigError(f"{name} expects one of {', '.join(get_args(kind))}, got {value!r}")
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads expects at least 1, got {threads}")
+    if threads is not None and not is_whole(threads, 1):
+        raise ConfigError(f"threads expects a whole number of at least 1, got {threads!r}")
     p = side_of(probe_templates, probe_weights, "probe", unit)
     g = side_of(gallery_templates, gallery_weights, "gallery", unit)
     if p.templates.shape[1] != g.templates.shape[1] or p.templates.shape[3] != g.templates.shape[3]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
+import meetmid
 from meetmid.config import DegradationOptions
 from meetmid.errors import ConfigError, InputError
 from meetmid.gallery.degradations import apply
@@ -314,8 +315,12 @@ class TestDegrade:
     def test_refusals(self):
         with pytest.raises(InputError, match="unknown degradation"):
             degrade(portrait(), "blur")
-        with pytest.raises(ConfigError, match="seed"):
-            degrade(portrait(), "disk", seed=-1)
+        for seed in (-1, 2**64, 1.5, "1", True):
+            with pytest.raises(ConfigError, match="seed"):
+                degrade(portrait(), "disk", seed=seed)
+        for path in (3, None, {"disk"}):
+            with pytest.raises(InputError, match="path expects names"):
+                meetmid.degrade(portrait(), path)
         with pytest.raises(InputError, match="gblur twice"):
             list(walk(portrait(), [("gblur",), ("gblur",)], seed=0, options=DEFAULT))
 

@@ -73,11 +73,15 @@ def test_hallucinate_repeats_collapsed_levels(tiny_family, face):
 
 
 def test_bad_requests(tiny_family, face):
-    for sigmas in ((), (-0.1,), (float("nan"),)):
+    for sigmas in ((), (-0.1,), (float("nan"),), "soft", 1.0, (None,)):
         with pytest.raises(InputError, match="sigmas"):
             hallucinate(face(1, 20), 2, sigmas=sigmas, model=tiny_family)
-    with pytest.raises(InputError, match="lr_size"):
-        hallucinate(face(1, 20), 2, lr_size=4, model=tiny_family)
+    for lr_size in (4, 24.5, "24"):
+        with pytest.raises(InputError, match="lr_size"):
+            hallucinate(face(1, 20), 2, lr_size=lr_size, model=tiny_family)
+    for scale in ("4", 2.0, 0):
+        with pytest.raises(InputError, match="scale expects a whole number"):
+            hallucinate(face(1, 20), scale, model=tiny_family)
     with pytest.raises(InputError, match=r"array \(140, 130, 3\) uint8: 8x of 130 x 140 px is more than 1048576 pixels"):
         hallucinate(face(1, 140)[:, :130], 8, model=tiny_family)
     with pytest.raises(ModelError, match="3"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meetmid.errors import ConfigError, InputError
+from meetmid.errors import ConfigError, DeviceError, InputError
 from meetmid.scores.fusion import fuse, fuse_sides
 from meetmid.scores.side import Side
 
@@ -241,6 +241,12 @@ def test_zero_templates_score_zero_and_absent_ones_are_never_read():
     ({"precision": "int4"}, ConfigError, "precision expects"),
     ({"out": np.zeros((4, 5), np.float32), "detail": True}, ConfigError, "out receives scores alone"),
     ({"threads": 0}, ConfigError, "threads expects"),
+    ({"threads": "2"}, ConfigError, "threads expects a whole number of at least 1, got '2'"),
+    ({"threads": 1.5}, ConfigError, "threads expects"),
+    ({"rules": "S_max"}, ConfigError, "rules expects pairs of a probe rule and a gallery rule, got 'S'"),
+    ({"rules": [("S_max",)]}, ConfigError, "rules expects pairs"),
+    ({"gallery_weights": "all"}, InputError, "gallery_weights expects multiplicities, got str"),
+    ({"device": 3}, DeviceError, "device expects auto, cpu, .* got 3"),
 ])
 def test_bad_arguments_are_named(change, error, message):
     p, g, *_ = sides(0)
