@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from meetmid.comparison import Comparison
 from meetmid.config import MatchConfig
 from meetmid.enrolment import Add, enroll_into, shared
+from meetmid.equipment import equip
 from meetmid.errors import ConfigError, InputError
 from meetmid.evaluation.calibration import Calibration
-from meetmid.faces.alignment import TEMPLATES
-from meetmid.faces.covers import has_rows
-from meetmid.faces.detection import DEFAULT, Detector, Serial, networks_of, open_detector
-from meetmid.faces.finder import Finder
+from meetmid.faces.detection import Detector, networks_of
 from meetmid.faces.finding import Hint, find_crop, hints_of_sides, may_look
 from meetmid.gallery.hypotheses import GalleryHypothesis, gallery_picture
 from meetmid.gallery.manifest import check_free, check_pictures
@@ -29,19 +27,14 @@ from meetmid.images import entries
 from meetmid.intake import Intake, Taken, count
 from meetmid.notes import notes
 from meetmid.plan import Plan, make_plan
-from meetmid.presets import PRESETS, advised, configured, preset
-from meetmid.probes.hallucination import Hallucinator
 from meetmid.probes.hypotheses import ProbeHypothesis, probe_pictures, scale_labels, seen_by
 from meetmid.resize import to_uint8
 from meetmid.result import MatchResult, candidates, made_with
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.progress import Clock, Progress, ProgressCallback
-from meetmid.runtime.registry import get_model, reduced_model
-from meetmid.runtime.sessions import Network, kind_used
 from meetmid.scores.ranking import Candidate, check_count
 from meetmid.status import count_usable
 from meetmid.templates.centering import ReferenceMeans, pool_means, pool_moment
-from meetmid.templates.extraction import TemplateNetwork
 from meetmid.templates.stored import Stored
 from meetmid.timing import Sample, expected_seconds
 from meetmid.validation import is_whole
@@ -93,55 +86,17 @@ class Matcher:
         if memory_limit is not None and not is_whole(memory_limit, MIN_MEMORY):
             raise ConfigError(f"memory_limit expects at least {MIN_MEMORY} bytes, a whole number, got {memory_limit!r}")
         self._memory = GIB if memory_limit is None else int(memory_limit)
-        if not isinstance(config, MatchConfig | None):
-            raise ConfigError(f"config expects a MatchConfig, got {type(config).__name__}")
-        self.card = matcher if isinstance(matcher, ModelCard) else get_model(matcher or _chosen(preset, config).matcher)
-        if reduced:
-            self.card = reduced_model(self.card, kind_used(device))
-        wanted = gallery_matcher or _chosen(preset, config).gallery_matcher or self.card.partner
-        card = wanted if isinstance(wanted, ModelCard) else self.card if wanted is None else get_model(wanted)
-        if card is not self.card:
-            options["gallery_matcher"] = card.name
-        lifted = hallucinator is not None or "sigmas" in options
-        chosen = config if config is not None else advised(preset, self.card.presets, lifted=lifted)
-        self.config = configured(chosen, self.card.name, hallucinator, detector, fusion, options)
+        self.equipment = equip(
+            preset, config, matcher=matcher, gallery_matcher=gallery_matcher, hallucinator=hallucinator, detector=detector,
+            fusion=fusion, reduced=reduced, device=device, threads=threads, options=options,
+        )
+        self.config, self.card, self.hallucinator = self.equipment.config, self.equipment.card, self.equipment.hallucinator
+        self.network, self.gallery_network = self.equipment.network, self.equipment.gallery_network
         self.device, self._threads, self._progress = device, threads, progress
-        self.network = self._templates(self.card)
-        self.gallery_network = self.network if card is self.card else self._templates(card)
-        self.network.check_comparable(self.gallery_network)
-        if self.config.degraded_by == "probe":
-            self.gallery_network.check_same_crops(self.network, "degraded_by='probe'")
-        if self.config.sharp_between is not None:
-            if config is None and "sharp_between" not in options and not self.network.same_crops(self.gallery_network):
-                self.config = replace(self.config, sharp_between=None)  # a preset's
-            else:
-                self.network.check_same_crops(self.gallery_network, f"sharp_between={self.config.sharp_between}")
-        for aligned in {network.network.card.contract.alignment for network in (self.network, self.gallery_network)}:
-            if self.config.covers and not has_rows(TEMPLATES[aligned]):
-                raise ConfigError(
-                    f"covered_by={self.config.covered_by!r} expects matchers of faces aligned like ArcFace's, got {aligned!r}"
-                )
-        self.hallucinator = Hallucinator(self.config.hallucinator, self.config.scales, device=device, threads=threads)
-        for lr_size in self.config.sizes or (self.config.lr_side,):
-            self.hallucinator.check(lr_size)
-        self._detector: Detector
-        if detector is not None and not isinstance(detector, str) and not hasattr(detector, "detect"):
-            raise ConfigError(f"detector expects a name or an object with detect(), got {type(detector).__name__}")
-        if detector is None or isinstance(detector, str):
-            self._detector = open_detector(self.config.detector or DEFAULT, device=device, threads=threads)
-        else:
-            self._detector = Serial(detector)
         self._reference = reference if isinstance(reference, ReferenceMeans | None) else ReferenceMeans.load(reference)
         self.calibration = calibration if isinstance(calibration, Calibration | None) else Calibration.load(calibration)
         if self.calibration is not None:
             self.calibration.check(made_with(self.config, self._hashes()))
-
-    def _templates(self, card: ModelCard) -> TemplateNetwork:
-        options = self.config.degradations
-        return TemplateNetwork(
-            Network(card, device=self.device, threads=self._threads), flip=self.config.flip, normalize=self.config.normalize,
-            method=options.resize, quantize=options.quantize,
-        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_progress": None}
@@ -154,24 +109,20 @@ class Matcher:
 
     def close(self) -> None:
         """Release every session; the next use opens them again."""
-        self.network.network.close()
-        self.gallery_network.network.close()
-        self.hallucinator.close()
-        if isinstance(self._detector, Finder):
-            self._detector.close()
+        self.equipment.close()
 
     @property
     def reference(self) -> ReferenceMeans:
         """The reference means in use; raises ConfigError where there are none."""
         if self._reference is None:
-            path = self.card.reference_means() if self._has_partner else None
+            path = self.card.reference_means() if self.equipment.has_partner else None
             if path is None:
                 raise ConfigError(
                     f"matcher {self.card.name!r} has no reference means for centering='reference': learn them once with "
                     f"Matcher.learn_means(probes, portraits), or choose centering 'set', 'vector' or 'none'"
                 )
             self._reference = ReferenceMeans.load(path)
-        self._reference.check(self._space, self.config.normalize, self.config.flip)
+        self._reference.check(self.equipment.space, self.config.normalize, self.config.flip)
         return self._reference
 
     def enroll(
@@ -300,18 +251,8 @@ class Matcher:
         stages = expected_seconds(self.comparison, p, g) if measure else None
         return make_plan(
             self.config, (self.network, self.gallery_network), self.hallucinator, p.count, g.count, stages,
-            enrolled=isinstance(gallery, Gallery), rank_1=self._measured(),
+            enrolled=isinstance(gallery, Gallery), rank_1=self.equipment.measured,
         )
-
-    def _measured(self) -> str:
-        """What the card says was measured of the preset, where nothing about it was changed."""
-        name, partner = self.config.preset, self.config.gallery_matcher
-        if name not in PRESETS or not self._has_partner:
-            return ""
-        own = configured(advised(name, self.card.presets), self.card.name, None, None, None, {"gallery_matcher": partner})
-        where = {"faces": self.config.faces, "color": self.config.color, "detector": self.config.detector}
-        unchanged = replace(own, **where).hash() == self.config.hash()  # type: ignore[arg-type]
-        return str(self.card.facts.get("rank_1", {}).get(name, "")) if unchanged else ""
 
     def lift(self, probe: Any, ids: Sequence[str] | None = None, *, faces: Hint | None = None) -> Taken:
         """The uncentred templates of every probe hypothesis, for any number of matches or ways to fuse them: ``pool``, and
@@ -330,7 +271,7 @@ class Matcher:
 
     @property
     def _made_by(self) -> str:
-        return " ".join([self.config.hash(), *(network.card.sha256 for network in self._networks)])
+        return " ".join([self.config.hash(), *(network.card.sha256 for network in self.equipment.networks)])
 
     def cut(self, image: Any, *, faces: Hint | None = None, pixel_aspect: float | None = None) -> NDArray[np.uint8] | None:
         """The face crop (h, w, 3) uint8 RGB that a probe's hypotheses start from, at its own resolution (a match cuts aligned
@@ -339,7 +280,7 @@ class Matcher:
         alignment = self.card.contract.alignment
         config = self.config if pixel_aspect is None else replace(self.config, pixel_aspect=pixel_aspect)
         hint = config.faces if faces is None else faces
-        found = find_crop(image, hint, config, alignment, self._detector, aspect=config.pixel_aspect)
+        found = find_crop(image, hint, config, alignment, self.equipment.detector, aspect=config.pixel_aspect)
         return None if found is None else found.picture
 
     def learn_means(self, probes: Any, portraits: Any, *, faces: Hint | None = None) -> ReferenceMeans:
@@ -362,7 +303,7 @@ class Matcher:
         labels = scale_labels(self.config)
         means = pool_means(probe.pool)
         moment = pool_moment(probe.pool, means) if self.config.identity else None
-        return ReferenceMeans(self._space, labels, means, pool_means(gallery.pool), conditions, moment)
+        return ReferenceMeans(self.equipment.space, labels, means, pool_means(gallery.pool), conditions, moment)
 
     def show_probe(self, crop: NDArray[np.uint8]) -> list[tuple[ProbeHypothesis, NDArray[np.uint8]]]:
         """Every distinct hypothesis of a face crop (H, W, 3) uint8 RGB: what it is and the picture, (h, w, 3) uint8."""
@@ -387,36 +328,21 @@ class Matcher:
     def comparison(self) -> Comparison:
         """The stages between pictures and scores."""
         intake = Intake(
-            self.config, self.network, self.gallery_network, self.hallucinator, self._detector, self._memory, self._threads
+            self.config, self.network, self.gallery_network, self.hallucinator, self.equipment.detector, self._memory,
+            self._threads,
         )
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
 
-    @property
-    def _has_partner(self) -> bool:
-        """Whether the portraits are seen by the network that the matcher's card means for them, wherever its file lies."""
-        meant = self.card if self.card.partner is None else get_model(self.card.partner)
-        return self.gallery_network.network.card.sha256 == meant.sha256
-
-    @property
-    def _networks(self) -> list[Network]:
-        return [self.network.network, self.gallery_network.network, *self.hallucinator.networks.values()]
-
-    @property
-    def _space(self) -> str:
-        """What reference means are bound to: the network's sha256, or those of both sides'."""
-        networks = dict.fromkeys((self.network.network.card.sha256, self.gallery_network.network.card.sha256))
-        return "+".join(networks)
-
     def _hashes(self) -> dict[str, str]:
-        known = {n.card.name: f"sha256 {n.card.sha256}" for n in self._networks}
+        known = {n.card.name: f"sha256 {n.card.sha256}" for n in self.equipment.networks}
         if self.config.centering == "reference":
             known["reference means"] = f"sha256 {self.reference.digest}"
         return known
 
     def _models(self, looked: bool) -> dict[str, str]:
         """Of all networks, and of the detector where it ``looked`` for faces."""
-        own = {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self._networks}
-        return (networks_of(self._detector) if looked else {}) | self._hashes() | own
+        own = {n.card.name: f"sha256 {n.card.sha256} on {n.provider}" for n in self.equipment.networks}
+        return (networks_of(self.equipment.detector) if looked else {}) | self._hashes() | own
 
 
 def match(
@@ -441,7 +367,3 @@ def match(
         preset, device=device, color=color, fusion=fusion, seed=seed, errors=errors, progress=progress, **options
     ) as matcher:
         return matcher.match(probe, gallery, faces=faces)
-
-
-def _chosen(name: str, config: MatchConfig | None) -> MatchConfig:
-    return preset(name) if config is None else config

@@ -101,7 +101,7 @@ def test_close_releases_and_the_next_use_opens_again(small, probes, portraits):
     matcher.close()
     with small(faces="auto") as matcher:  # looks at what it takes as crops
         matcher.match(probes, portraits)
-        finder = matcher._detector
+        finder = matcher.equipment.detector
         assert finder._network._session is not None
     assert finder._network._session is None
 

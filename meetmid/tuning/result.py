@@ -115,8 +115,7 @@ def open_tuned(path: str | os.PathLike[str], **options: Any) -> Matcher:
 
 def models_of(matcher: Matcher) -> dict[str, str]:
     """The sha256 of what a matcher's scores depend on beside its configuration."""
-    networks = [matcher.network.network, matcher.gallery_network.network, *matcher.hallucinator.networks.values()]
-    found = {network.card.name: network.card.sha256 for network in networks}
+    found = {network.card.name: network.card.sha256 for network in matcher.equipment.networks}
     return found | ({"reference means": matcher.reference.digest} if matcher.config.centering == "reference" else {})
 
 
