@@ -1,4 +1,4 @@
-"""What every command does."""
+"""The commands that enrol and compare."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meetmid.cli import CANCELLED, DONE, ENVIRONMENT, SOME_FAILED
-from meetmid.cli.bar import Bar
-from meetmid.cli.checks import check_folder, check_output
+from meetmid.cli import CANCELLED, DONE, SOME_FAILED
+from meetmid.cli.checks import check_output
 from meetmid.cli.matching import open_matcher
 from meetmid.errors import InputError
 from meetmid.interchange import aside, write_rows
-from meetmid.runtime.progress import Progress
 from meetmid.status import Failure, failures
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from meetmid.matcher import Matcher
     from meetmid.result import MatchResult
     from meetmid.scores.ranking import Candidate
@@ -193,81 +188,6 @@ def _rank_rows(names: Sequence[str], status: Sequence[str], ranks: Sequence[Sequ
             yield [name, what, *[""] * 5]
 
 
-def degrade(options: argparse.Namespace) -> int:
-    """``meetmid degrade``."""
-    from meetmid.config import DegradationOptions
-    from meetmid.gallery.paths import format_path, typed_paths
-    from meetmid.gallery.tree import walk, work_image
-    from meetmid.images import load
-    from meetmid.resize import to_uint8
-
-    _check_pictures(options)
-    paths = typed_paths(options.paths)
-    work = work_image(load(options.image), options.work_size or None)
-    made: dict[int, NDArray[np.uint8]] = {}
-    progress = Progress(Bar(quiet=options.quiet), "degrade", len(paths))
-    for k, picture in walk(work, paths, seed=options.seed, options=DegradationOptions()):
-        made[k] = to_uint8(picture)
-        progress.step()
-    pictures = [made[k] for k in range(len(paths))]
-    names = [format_path(path) for path in paths]
-    return _write_pictures(options, pictures, names, synthetic=False)
-
-
-def hallucinate(options: argparse.Namespace) -> int:
-    """``meetmid hallucinate``."""
-    from meetmid.probes.hallucination import hallucinate as enlarge
-
-    _check_pictures(options)
-    if options.levels < 1:
-        raise InputError(f"--levels expects at least 1, got {options.levels}")
-    if options.lr_size and options.lr_size < 8:
-        raise InputError(f"--lr-size expects at least 8 px, or 0 for native, got {options.lr_size}")
-    if len(set(options.scale)) < len(options.scale):
-        raise InputError(f"--scale expects each scale once, got {' '.join(map(str, options.scale))}")
-    digits = max(2, len(str(options.levels - 2)))  # so that no two levels have one name
-    sigmas = [k / max(1, options.levels - 1) for k in range(options.levels)]
-    pictures: list[NDArray[np.uint8]] = []
-    names = []
-    progress = Progress(Bar(quiet=options.quiet), "scales", len(options.scale))
-    for scale in options.scale:
-        pictures += list(
-            enlarge(
-                options.image, scale, sigmas=sigmas, lr_size=options.lr_size or None, model=options.hallucinator,
-                device=options.device,
-            )
-        )
-        names += [f"{scale}x-blur-{sigma:.{digits}f}" for sigma in sigmas]
-        progress.step()
-    return _write_pictures(options, pictures, names, synthetic=True)
-
-
-def _check_pictures(options: argparse.Namespace) -> None:
-    if not options.output and not options.sheet:
-        raise InputError("nothing to write: give -o FOLDER, --sheet PNG, or both")
-    if options.output:
-        check_folder(Path(options.output))
-    if options.sheet:
-        check_output(Path(options.sheet), ".png", makes_folders=True)
-
-
-def _write_pictures(
-    options: argparse.Namespace, pictures: Sequence[NDArray[np.uint8]], names: Sequence[str], *, synthetic: bool
-) -> int:
-    from meetmid.sheets import SYNTHETIC, contact_sheet, save_png
-
-    if options.output:
-        prefix = f"{SYNTHETIC}-" if synthetic else ""
-        for name, picture in zip(names, pictures, strict=True):
-            save_png(Path(options.output) / f"{prefix}{name}.png", picture, synthetic=synthetic)
-    if options.sheet:
-        marks = [synthetic] * len(pictures)
-        sheet = contact_sheet(pictures, names, title=Path(options.image).name, synthetic=marks if synthetic else None)
-        save_png(options.sheet, sheet, synthetic=synthetic)
-    print(f"wrote {len(pictures)} pictures to {' and '.join(filter(None, (options.output, options.sheet)))}")
-    return DONE
-
-
 def plan(options: argparse.Namespace) -> int:
     """``meetmid plan``."""
     from meetmid.plan import curve
@@ -284,72 +204,4 @@ def plan(options: argparse.Namespace) -> int:
     for name in PRESETS if options.all else [None]:
         with open_matcher(options, preset=name) as matcher:
             print(matcher.plan(*sides), end="\n\n" if options.all else "\n")
-    return DONE
-
-
-def models(options: argparse.Namespace) -> int:
-    """``meetmid models``."""
-    from meetmid.runtime.downloads import PUBLISHED
-    from meetmid.runtime.registry import add_model, get_model, list_models
-
-    if options.action == "list":
-        cards = list_models()
-        for card in cards:
-            print(f"{card.name:<21}{card.task:<14}{card.license}\n{'':<21}{card.summary}")
-        for published in (p for p in PUBLISHED.values() if p.name not in {card.name for card in cards}):
-            told = f"{published.summary}; {published.size / 2**20:.1f} MiB, fetched when named"
-            print(f"{published.name:<21}{published.task:<14}{published.license}\n{'':<21}{told}")
-        return DONE
-    if not options.name:
-        raise InputError(f"meetmid models {options.action} expects a name or a file")
-    if options.action == "add":
-        is_matcher = options.task == "matcher"
-        if is_matcher != (options.scale is None):
-            raise InputError("meetmid models add expects --scale N with --task hallucinator, and only there")
-        card = add_model(
-            options.name, name=options.new_name, like=options.like or ("arcface" if is_matcher else "edsr"),
-            task=options.task, family=options.family, license=options.license,
-            **({} if is_matcher else {"scale": options.scale}),
-        )
-        print(f"added {card.name} ({card.path})")
-        return DONE
-    card = get_model(options.name)
-    card.verify()
-    print((card.path.parent / "card.toml").read_text(encoding="utf-8"), end="")
-    return DONE
-
-
-def doctor(options: argparse.Namespace) -> int:
-    """``meetmid doctor``."""
-    from meetmid.runtime.doctor import diagnose
-    from meetmid.runtime.repair import repair
-
-    findings = diagnose()
-    if options.repair and any(f.level == "error" for f in findings):
-        for finding in findings:
-            if finding.level == "error":
-                print(f"repairing {finding.check}: {finding.message}", file=sys.stderr)
-        findings = repair(findings)
-    for finding in findings:
-        print(f"{finding.level:<8}{finding.check}: {finding.message}")
-        if finding.level == "error":
-            for command in finding.cure:
-                print(f"{'':<8}cure: {' '.join(command)}")
-    return ENVIRONMENT if any(f.level == "error" for f in findings) else DONE
-
-
-def demo(options: argparse.Namespace) -> int:
-    """``meetmid demo``."""
-    from meetmid.demo import run_demo
-
-    done = run_demo(Path(options.output), preset=options.preset, device=options.device, size=options.size)
-    result = done.result
-    print(f"similarity of {len(result.probe_ids)} faces seen at {options.size} px (rows) with their portraits (columns):")
-    print(" " * 8 + "".join(f"{name:>9}" for name in result.gallery_ids))
-    for k, row in enumerate(result.scores):
-        cells = "".join(f"{value:9.3f}" for value in row)
-        print(f"probe {k + 1:<2}{cells}   best: {result.gallery_ids[int(row.argmax())]}")
-    print(f"{done.right} of {len(result.probe_ids)} probes are most like their own portrait (both from one photograph)")
-    for path in done.files:
-        print(f"wrote {path}")
     return DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from meetmid import __version__
-from meetmid.cli import commands, evaluation, exporting, gallery, matching, tuning
+from meetmid.cli import commands, evaluation, exporting, gallery, installed, matching, pictures, tuning
 from meetmid.presets import PRESETS
 
 
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     store = _verb(verbs, "gallery", gallery.gallery, "look at, change, export or import an enrolled gallery")
     gallery.add_arguments(store)
 
-    degrade = _verb(verbs, "degrade", commands.degrade, "degrade a portrait along one or many paths")
+    degrade = _verb(verbs, "degrade", pictures.degrade, "degrade a portrait along one or many paths")
     degrade.add_argument("image")
     degrade.add_argument(
         "--paths", default="len<=1", help="len<=2, random:16, all, ..., or single ones: gblur+downup,disk (default len<=1)"
@@ -63,7 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     degrade.add_argument("--seed", type=int, default=0)
     _pictures_out(degrade)
 
-    hallucinate = _verb(verbs, "hallucinate", commands.hallucinate, "super-resolution hypotheses of a face crop")
+    hallucinate = _verb(verbs, "hallucinate", pictures.hallucinate, "super-resolution hypotheses of a face crop")
     hallucinate.add_argument("image")
     hallucinate.add_argument("--scale", type=int, nargs="+", default=[2, 4, 8])
     hallucinate.add_argument("--levels", type=int, default=16, help="blur levels from 0 to 1 px (default 16)")
@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     plan.add_argument("--curve", action="store_true", help="measured accuracy by the number of gallery paths, nothing else")
     matching.add_arguments(plan)
 
-    models = _verb(verbs, "models", commands.models, "list, show or add models")
+    models = _verb(verbs, "models", installed.models, "list, show or add models")
     models.add_argument("action", nargs="?", choices=("list", "show", "add"), default="list")
     models.add_argument("name", nargs="?", help="a model's name, or the ONNX file to add")
     models.add_argument("--as", dest="new_name", help="name of the added model")
@@ -100,10 +100,10 @@ def build_parser() -> argparse.ArgumentParser:
     export = _verb(verbs, "export", exporting.export, "a trained checkpoint to a model that meetmid runs")
     exporting.add_arguments(export)
 
-    doctor = _verb(verbs, "doctor", commands.doctor, "find what is wrong with the installation")
+    doctor = _verb(verbs, "doctor", installed.doctor, "find what is wrong with the installation")
     doctor.add_argument("--repair", action="store_true", help="run the cures")
 
-    demo = _verb(verbs, "demo", commands.demo, "match six real faces back from a simulated far camera")
+    demo = _verb(verbs, "demo", installed.demo, "match six real faces back from a simulated far camera")
     demo.add_argument("-o", "--output", default="meetmid-demo", help="folder to write (default meetmid-demo)")
     demo.add_argument("--size", type=int, default=24, help="pixels of a captured face (default 24)")
     demo.add_argument("--preset", default="balanced", choices=list(PRESETS))
