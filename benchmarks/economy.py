@@ -29,7 +29,7 @@ from meetmid.faces.alignment import TEMPLATES
 from meetmid.presets import advised
 from meetmid.runtime.cards import ModelCard
 from meetmid.runtime.registry import get_model
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.scoring import fuse_sides
 from meetmid.templates.centering import ReferenceMeans
 from models import MATCHERS, mean, teacher
 

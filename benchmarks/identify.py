@@ -24,8 +24,8 @@ from selection import LIFTED, SHOWN, at_scales
 
 from meetmid import Matcher
 from meetmid.evaluation.ladder import masked_side
-from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.progressive import Wanted, progressive
+from meetmid.scores.scoring import fuse_sides
 from meetmid.templates.pool import TemplatePool
 from models import MATCHERS
 

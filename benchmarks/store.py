@@ -24,7 +24,7 @@ from machine import write_csv
 
 from meetmid.gallery.store import Gallery
 from meetmid.presets import preset
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.pool import TemplatePool
 

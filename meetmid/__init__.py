@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from meetmid.presets import PRESETS
     from meetmid.probes.hallucination import hallucinate
     from meetmid.result import Explanation, MatchResult
-    from meetmid.scores.fusion import Fused, fuse
+    from meetmid.scores.fusion import fuse
     from meetmid.scores.ranking import Candidate
+    from meetmid.scores.scoring import Fused
     from meetmid.templates.centering import ReferenceMeans
     from meetmid.tuning.result import Tuned
     from meetmid.tuning.run import tune
@@ -48,7 +49,7 @@ _HOME = {
     "Face": "faces.crops", "find_faces": "faces.finding",
     "degrade": "gallery.degrading", "degradation_paths": "gallery.paths", "Gallery": "gallery.store",
     "Matcher": "matcher", "match": "matcher", "Plan": "plan", "hallucinate": "probes.hallucination",
-    "Explanation": "result", "MatchResult": "result", "Fused": "scores.fusion", "fuse": "scores.fusion",
+    "Explanation": "result", "MatchResult": "result", "Fused": "scores.scoring", "fuse": "scores.fusion",
     "Candidate": "scores.ranking", "ReferenceMeans": "templates.centering",
     "Tuned": "tuning.result", "tune": "tuning.run",
 }

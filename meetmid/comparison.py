@@ -19,8 +19,8 @@ from meetmid.intake import Intake, Taken, count
 from meetmid.probes.hallucination import MIN_SIDE, working_size
 from meetmid.probes.hypotheses import scale_labels
 from meetmid.runtime.progress import Progress, ProgressCallback
-from meetmid.scores.fusion import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.normalisation import root_mean_squares
+from meetmid.scores.scoring import fuse_portraits, fuse_sides, missing_scores
 from meetmid.scores.side import Side
 from meetmid.templates.centering import ReferenceMeans, pool_means
 from meetmid.templates.pool import TemplatePool, allocate

@@ -17,8 +17,8 @@ from meetmid.probes.hypotheses import probe_heat, probe_names, probe_picture
 from meetmid.resize import to_uint8
 from meetmid.result import Explanation, MatchResult
 from meetmid.scores.best import best_hypothesis
-from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.provenance import Provenance, decompose
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from meetmid.config import Rule
 from meetmid.errors import InputError
 from meetmid.evaluation.ladder import Centring
-from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.normalisation import root_mean_squares
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.pool import TemplatePool
 
@@ -95,7 +95,7 @@ class Grown:
 
 
 class Grower:
-    """Scores of one run as hypotheses are added to one of its sides; the same as :func:`meetmid.scores.fusion.fuse_sides` with
+    """Scores of one run as hypotheses are added to one of its sides; the same as :func:`meetmid.scores.scoring.fuse_sides` with
     ``add="mean"`` gives for the masks, to rounding. What the candidates add is kept up to ``limit`` bytes."""
 
     def __init__(self, run: Run, choice: Choice, threads: int = 1, limit: int = 2**28) -> None:

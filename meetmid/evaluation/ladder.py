@@ -21,7 +21,7 @@ from meetmid.evaluation.published import FUSED_SCALES as SCALES
 from meetmid.evaluation.trials import Trials
 from meetmid.evaluation.uncertainty import share_interval
 from meetmid.gallery.paths import select_paths
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.centering import MeanAccumulator
 from meetmid.templates.pool import TemplatePool

@@ -20,8 +20,9 @@ from meetmid.errors import ConfigError, InputError
 from meetmid.runtime.cores import cores
 from meetmid.scores import kernels
 from meetmid.scores.engines import Exact
-from meetmid.scores.fusion import fuse_sides, side_of
+from meetmid.scores.fusion import side_of
 from meetmid.scores.reduction import Task, reach
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import BLOCK, Side
 
 NOTHING = np.iinfo(np.int64).max

@@ -10,8 +10,8 @@ import pytest
 from meetmid.errors import InputError
 from meetmid.evaluation.choices import Choice, Grower, Run
 from meetmid.evaluation.ladder import masked_side
-from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.normalisation import root_mean_squares
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.pool import TemplatePool
 

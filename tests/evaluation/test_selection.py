@@ -15,7 +15,7 @@ from meetmid.evaluation.held_out import Option, deal, jaccard, pick, validate
 from meetmid.evaluation.ladder import masked_side
 from meetmid.evaluation.selection import first_among, select
 from meetmid.evaluation.uncertainty import mean_interval
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.scoring import fuse_sides
 from meetmid.templates.pool import TemplatePool
 
 LENGTH = 16

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from meetmid.scores.best import best_hypothesis
-from meetmid.scores.fusion import fuse, fuse_sides
+from meetmid.scores.fusion import fuse
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 
 

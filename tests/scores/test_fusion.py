@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meetmid.errors import ConfigError, DeviceError, InputError
-from meetmid.scores.fusion import fuse, fuse_sides
+from meetmid.scores.fusion import fuse
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 
 RULES = [*product(("T_add", "S_max", "S_add"), repeat=2), ("T_concat", "T_concat")]

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meetmid.errors import ConfigError
-from meetmid.scores import fusion, screening
-from meetmid.scores.fusion import Fused, fuse, fuse_sides
+from meetmid.errors import ConfigError, InputError
+from meetmid.scores import scoring, screening
+from meetmid.scores.fusion import fuse
+from meetmid.scores.scoring import Fused, fuse_sides
 from meetmid.scores.screening import Bytes
 from meetmid.scores.side import Side
 
@@ -118,8 +119,8 @@ def test_no_block_thread_or_neighbour_changes_a_bit_or_a_winner(engine: str) -> 
     for pairing, rules in every(("all", "same_scale"), S[:2]):
         found = []
         for block, threads in ((2**26, 1), (2**26, 3), (1, 1), (5000, 2), (40000, 4)):
-            plan = fusion._plan(a, b, pairing, "gallery_first", "mean", threads, block=block, precision=engine)
-            found.append(fusion._fused(a, b, rules, plan))
+            way = scoring.way_of(a, b, pairing, "gallery_first", "mean", threads, block=block, precision=engine)
+            found.append(scoring.fused(a, b, rules, way))
         for other in found[1:]:
             assert np.array_equal(other.scores, found[0].scores, equal_nan=True)
             if engine != "int8":
@@ -159,15 +160,15 @@ def test_what_is_not_finite_is_named_by_every_way(precision: str, are_unit: bool
     for value in (np.nan, np.inf, -np.inf):
         broken = g.copy()
         broken[2, 1, 7, 3] = value
-        with pytest.raises(fusion.InputError, match=r"gallery_templates\[2, 1, 7\] is not finite"):
+        with pytest.raises(InputError, match=r"gallery_templates\[2, 1, 7\] is not finite"):
             fuse(p, broken, precision=precision, unit=are_unit)
-        with pytest.raises(fusion.InputError, match=r"probe_templates\[2, 1, 7\] is not finite"):
+        with pytest.raises(InputError, match=r"probe_templates\[2, 1, 7\] is not finite"):
             fuse(broken, p, precision=precision, unit=are_unit)
 
 
 def test_templates_that_are_not_of_unit_length_though_said_so_are_refused_where_they_overflow() -> None:
     p, g = alike(1)
-    with pytest.raises(fusion.InputError, match="unit=True expects templates of unit length"):
+    with pytest.raises(InputError, match="unit=True expects templates of unit length"):
         fuse(p * np.float32(1e25), g * np.float32(1e25), unit=True)
 
 
@@ -182,7 +183,7 @@ def test_a_single_similarity_beyond_float32_is_refused_wherever_it_is(precision,
         assert np.isfinite(fuse(p, g, precision=precision, unit=True)).all()
         g[1, 0, :, 1] = -1e30  # all of it lies below, so that nothing is left of the column
         g[1, 0, row, 1] = sign * 1e30
-        with pytest.raises(fusion.InputError, match="unit=True expects templates of unit length"):
+        with pytest.raises(InputError, match="unit=True expects templates of unit length"):
             fuse(p, g, precision=precision, unit=True)
 
 
@@ -242,8 +243,8 @@ def test_zero_probes_score_zero_and_nothing_against_absent_portraits(precision: 
 def test_rules_of_the_same_maxima_take_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     p, g = alike(7)
     calls = []
-    passing = fusion.reduce_sides
-    monkeypatch.setattr(fusion, "reduce_sides", lambda a, b, task, outers, met=None: (
+    passing = scoring.reduce_sides
+    monkeypatch.setattr(scoring, "reduce_sides", lambda a, b, task, outers, met=None: (
         calls.append((b.weights.size, len(outers))), passing(a, b, task, outers, met))[1])
     rules = list(every(("T_add", "S_max", "S_add"), repeat=2))
     whole = fuse(p, g, rules=rules)

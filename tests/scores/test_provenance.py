@@ -5,8 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from meetmid.scores.fusion import fuse_sides
 from meetmid.scores.provenance import decompose
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 
 RULES = [*product(("T_add", "S_max", "S_add"), repeat=2), ("T_concat", "T_concat")]

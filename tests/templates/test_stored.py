@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meetmid.scores.fusion import fuse_sides
+from meetmid.scores.scoring import fuse_sides
 from meetmid.scores.side import Side
 from meetmid.templates.stored import Shard, StoredTemplates, concatenated, cut_of, encoded, part_of
 
