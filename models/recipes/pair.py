@@ -31,7 +31,7 @@ import os
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,98 +39,32 @@ import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.beginnings import evened, published
-from meetmid.models.recipes.distillation import CANVAS, SIDE, TEACHER, build, canvas_of
+from meetmid.models.recipes.distillation import TEACHER, build, canvas_of
 from meetmid.models.recipes.faces import faces
-from meetmid.models.recipes.far import caught
-from meetmid.models.recipes.morphs import SEED as MORPHS
 from meetmid.models.recipes.morphs import build as build_morphs
-from meetmid.models.recipes.pair_publishing import SEEN_FACES, VIEW, add_means, publish
+from meetmid.models.recipes.pair_publishing import SEEN_FACES, add_means, publish
 from meetmid.models.recipes.settling import SEED as SETTLING
 from meetmid.models.recipes.settling import STEPS, VIEWS, fitted, fold, runner
 from meetmid.models.recipes.strided import quickened
 from meetmid.models.recipes.training import cosine_rate, export, load_checkpoint, logger, restored, save_checkpoint
+from meetmid.models.recipes.views import FIRST, SEED, VIEW, Stage, far, framed, near
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
 from meetmid.networks.slimface import SlimFace
 from meetmid.runtime.cards import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
-SEED, SHARPNESS, ALIKE = 7, 20.0, 0.5
+SHARPNESS, ALIKE = 20.0, 0.5
 
 
-@dataclass(frozen=True)
-class Stage:
-    """What a stage of training draws: its ``seed`` and that of its morphs, the share of ``morphs``, the heights of the probe
-    network's pictures in captured pixels, spread evenly in octaves, and the share of those that stay ``sharp``; and for how
-    many ``steps`` at which ``rate``."""
-
-    seed: int
-    of_morphs: int
-    morphs: float
-    smallest: float
-    largest: float
-    sharp: float
-    steps: int
-    rate: float
-
-
-FIRST = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1, 7_500, 1e-4)
 FURTHER = {
     "second": Stage(9, 12, 0.65, 10.0, 34.0, 0.05, 9_000, 1.5e-4), "third": Stage(10, 13, 0.65, 12.0, 34.0, 0.05, 14_000, 2e-4),
 }
 LAST, OTHERS = list(FURTHER)[-1], "; in the {} stage 40,000 morphs of other pairs"
 """The probe network's other stages, the last one, and what of a stage is told with the data. In the second, as the network that
 ships had it, the rate fell to 0, not to 1 %."""
-
-
-def frame() -> NDArray[np.float64]:
-    """From the canvases to the crop of the classic alignment, (2, 3): both alignments differ by a stretch along each axis."""
-    ours, theirs = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2, CLASSIC_96X112.scaled(VIEW, VIEW)
-    fits = [np.polyfit(ours[:, k], theirs[:, k], 1) for k in (0, 1)]
-    return np.array([[fits[0][0], 0.0, fits[0][1]], [0.0, fits[1][0], fits[1][1]]])
-
-
-FRAME = frame()
-
-
-def framed(canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The crop (128, 128, 3) as a careless alignment cuts it: turned, sized and moved by normal errors, ``jitter`` of 1 being 3
-    degrees, 3.5 % and 2 % of the side."""
-    middle = ((VIEW - 1) / 2,) * 2
-    size = float(np.exp(rng.normal(0, 0.035 * jitter)))
-    moved = np.vstack([cv2.getRotationMatrix2D(middle, rng.normal(0, 3 * jitter), size), [0, 0, 1]])
-    moved[:2, 2] += rng.normal(0, 0.02 * jitter * VIEW, 2)
-    if mirror:
-        canvas = canvas[:, ::-1]
-    crop = cv2.warpAffine(canvas, (moved @ np.vstack([FRAME, [0, 0, 1]]))[:2], (VIEW, VIEW), flags=cv2.INTER_LINEAR)
-    return np.asarray(crop, np.uint8)
-
-
-def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, stage: Stage = FIRST) -> NDArray[np.uint8]:
-    """A probe: caught from afar and enlarged again."""
-    crop = framed(canvas, mirror, 1.0, rng)
-    if rng.random() < stage.sharp:
-        return crop
-    height = float(np.exp(rng.uniform(np.log(stage.smallest), np.log(stage.largest))))
-    width = height * (1.0 if rng.random() < 0.5 else 96 / 112)  # square pixels make the stretched crop narrow
-    small = caught(crop, (round(height), round(width)), rng)
-    kind = (cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_CUBIC, cv2.INTER_LINEAR, cv2.INTER_LANCZOS4)[int(rng.integers(5))]
-    large = cv2.resize(small, (VIEW, VIEW), interpolation=kind)
-    if rng.random() < 0.25:
-        large = cv2.GaussianBlur(large, (0, 0), rng.uniform(0.5, 4.0))
-    return np.asarray(large, np.uint8)
-
-
-def near(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A portrait: sharp, or a little soft, noisy or coded."""
-    crop = framed(canvas, mirror, 0.5, rng)
-    if rng.random() < 0.5:
-        return crop
-    side = int(rng.integers(40, 129))
-    return np.asarray(cv2.resize(caught(crop, (side, side), rng), (VIEW, VIEW), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def goals(targets: NDArray[np.float32]) -> Tensor:

@@ -13,6 +13,7 @@ from meetmid.models.recipes.cohort import COVERED, cohort_means
 from meetmid.models.recipes.figures import verification
 from meetmid.models.recipes.groups import false_matches
 from meetmid.models.recipes.training import export
+from meetmid.models.recipes.views import VIEW
 
 from meetmid.faces.alignment import CLASSIC_96X112
 from meetmid.networks.slimface import SlimFace
@@ -20,7 +21,7 @@ from meetmid.runtime.cards import file_sha256, read_card, write_card
 from meetmid.runtime.sessions import Network
 
 MODELS = Path(__file__).parents[1]
-VIEW, GMAC, SPACE = 128, 0.289, "slimface"
+GMAC, SPACE = 0.289, "slimface"
 LICENSE = (
     "Apache-2.0, derived from face-reidentification-retail-0095 (Intel Open Model Zoo) by further training; trained on "
     "research pictures (UTKFace: non-commercial research; LFW: public research set)"

@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the training recipes need torch (extra: export)")
 
-from meetmid.models.recipes import far, groups, morphs, pair  # noqa: E402
+from meetmid.models.recipes import far, groups, morphs, pair, views  # noqa: E402
 from meetmid.models.recipes.beginnings import evened, published  # noqa: E402
 from meetmid.models.recipes.cohort import joined  # noqa: E402
 from meetmid.models.recipes.distillation import TEACHER, canvas_of, templates  # noqa: E402
@@ -135,7 +135,7 @@ def test_a_batch_is_that_of_its_seed_and_knows_its_goals(face) -> None:
 
 def test_stages_draw_the_sizes_that_they_say(face, monkeypatch) -> None:
     heights: list[int] = []
-    monkeypatch.setattr(pair, "caught", lambda crop, size, rng: heights.append(size[0]) or crop[: size[0], : size[1]])
+    monkeypatch.setattr(views, "caught", lambda crop, size, rng: heights.append(size[0]) or crop[: size[0], : size[1]])
     canvases = np.stack([face(k, 128) for k in range(4)])
     sources = [(canvases, torch.eye(4, 6)), (canvases, -torch.eye(4, 6))]
     for stage in (pair.FIRST, *pair.FURTHER.values()):
