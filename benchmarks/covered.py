@@ -5,7 +5,8 @@
 Masks, a scarf, dark glasses and a hat are drawn on faces, which two simulated cameras then catch: aligned, and as whole
 pictures so small that a face's crop would have as many pixels, whose faces are found. ``balanced`` as it ships beside the same
 with ``covered_by``: hits (a face that was not found is none), points of rank-1 between them with 95 % intervals that draw
-people, and how many faces were not found. What covers cost where nothing is hidden is there too. Drawn masks stand in for real
+people, how many faces were not found, and of how many a status tells it (where nothing is worn, anything). What covers cost
+where nothing is hidden is there too. Drawn masks stand in for real
 ones: figures measured with them are figures about them. Writes benchmarks/results/covered.csv.
 """
 
@@ -25,6 +26,7 @@ from people import Picture, columns, pictures, portraits
 from meetmid import Matcher
 from meetmid.evaluation.camera import CAMERAS
 from meetmid.faces.alignment import TEMPLATES, similarity
+from meetmid.faces.worn import HIDES, hides
 
 SEED = 7
 Worn = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -116,10 +118,12 @@ def main() -> None:
                     continue
                 for way, size, seen in seen_by(template, args.sizes, probes, worn):
                     faces = {"aligned": "crop", "found": "detect"}[way]
-                    scores = [
-                        its.match(its.lift(seen, faces=faces), its_gallery).scores
+                    results = [
+                        its.match(its.lift(seen, faces=faces), its_gallery)
                         for its, its_gallery in zip((plain, covering), galleries, strict=True)
                     ]
+                    scores = [result.scores for result in results]
+                    sign = HIDES if kind.startswith("nothing") else hides(said)
                     is_found = np.isfinite(scores[0]).all(axis=1)
                     without, hits = (is_found & (np.nan_to_num(each).argmax(axis=1) == own) for each in scores)
                     points, low, high = difference(hits, without, people)
@@ -127,6 +131,7 @@ def main() -> None:
                         "matcher": args.matcher, "worn": kind, "covered_by": said, "probes": way, "size": size, "n": len(own),
                         "as it is": int(without.sum()), "covered": int(hits.sum()), "points": round(points, 2),
                         "low95": round(low, 2), "high95": round(high, 2), "not found": int((~is_found).sum()),
+                        "told": sum(sign in status for status in results[0].probe_status),
                     })
                     print(table[-1], flush=True)
     write_csv(args.csv, table)

@@ -149,7 +149,8 @@ class MatchConfig:
     Hidden parts: ``covered_by`` says what hides a part of the probes' faces: a ``"mask"`` (or scarf), dark ``"glasses"`` or a
     ``"hat"``. Each probe and each portrait, degraded or not, is then seen at its own size with these rows covered too
     (:mod:`meetmid.faces.covers`), as a scale of its own that ``identity_weight`` and ``portrait_weight`` weigh alike. It needs
-    faces aligned like ArcFace's, and a gallery that was enrolled for it.
+    faces aligned like ArcFace's, and a gallery that was enrolled for it. Where something seems to hide a part of a face
+    and it was not said, the status tells (:mod:`meetmid.faces.worn`); that changes no score.
 
     Matchers: ``matcher``, and ``gallery_matcher`` where another network makes the gallery's templates in the same space;
     ``degraded_by`` says which of the two sees the degraded portraits: the ``"gallery"`` network, or the ``"probe"`` network,

@@ -13,6 +13,7 @@ from meetmid.faces.alignment import TEMPLATES
 from meetmid.faces.covers import has_rows
 from meetmid.faces.detection import DEFAULT, Detector, Serial, open_detector
 from meetmid.faces.finder import Finder
+from meetmid.faces.worn import Reader
 from meetmid.presets import PRESETS, advised, configured, preset
 from meetmid.probes.hallucination import Hallucinator
 from meetmid.runtime.cards import ModelCard
@@ -26,13 +27,15 @@ Named = str | os.PathLike[str] | ModelCard
 @dataclass(frozen=True, eq=False)
 class Equipment:
     """``config`` with the matchers of probes (``network``) and of portraits, the generators and the face detector that it
-    names. Sessions open at first use, and again after :meth:`close`."""
+    names, and, where crops are aligned as it knows them, the ``reader`` that tells what is worn. Sessions open at first use,
+    and again after :meth:`close`."""
 
     config: MatchConfig
     network: TemplateNetwork
     gallery_network: TemplateNetwork
     hallucinator: Hallucinator
     detector: Detector
+    reader: Reader | None
 
     @property
     def card(self) -> ModelCard:
@@ -41,7 +44,7 @@ class Equipment:
 
     @property
     def networks(self) -> list[Network]:
-        """All but the detector's."""
+        """What scores depend on: all but the detector's and the reader's."""
         return [self.network.network, self.gallery_network.network, *self.hallucinator.networks.values()]
 
     @property
@@ -73,6 +76,8 @@ class Equipment:
         self.hallucinator.close()
         if isinstance(self.detector, Finder):
             self.detector.close()
+        if self.reader is not None:
+            self.reader.network.close()
 
 
 def equip(
@@ -124,7 +129,9 @@ def equip(
         open_detector(chosen.detector or DEFAULT, device=device, threads=threads)
         if isinstance(detector, str | None) else Serial(detector)
     )
-    return Equipment(chosen, network, gallery_network, generators, found)
+    aligned = chosen.crop == "arcface5" and has_rows(TEMPLATES[card.contract.alignment])
+    reader = Reader(get_model("wearing")) if aligned else None
+    return Equipment(chosen, network, gallery_network, generators, found, reader)
 
 
 def _card(model: Named) -> ModelCard:

@@ -17,6 +17,7 @@ from meetmid.faces.alignment import FINE
 from meetmid.faces.colours import swapped
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for, looks
+from meetmid.faces.worn import Reader
 from meetmid.gallery.crops import CropStore
 from meetmid.gallery.hypotheses import GalleryLayouts, gallery_hypotheses
 from meetmid.gallery.tree import work_image
@@ -94,7 +95,7 @@ class Taken:
 @dataclass(frozen=True)
 class Intake:
     """Makes sides under one configuration within ``memory`` bytes: ``threads`` decode, cut, degrade and resize pictures while
-    the network runs on those before."""
+    the network runs on those before; the ``reader``, if there is one, looks at every crop."""
 
     config: MatchConfig
     network: TemplateNetwork
@@ -103,6 +104,7 @@ class Intake:
     detector: Detector
     memory: int
     threads: int | None = None
+    reader: Reader | None = None
 
     @property
     def degraded_network(self) -> TemplateNetwork:
@@ -325,7 +327,9 @@ class Intake:
                     f"set {name}, or raise memory_limit"
                 )
         is_evened = is_probe and config.even_light and evened(work) is not work
-        return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work))
+        worn = None if self.reader is None else self.reader.worn(work)
+        told = None if worn == config.covered_by else worn
+        return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work), worn=told)
 
 
 def count(side: Sequence[Entry]) -> int:

@@ -329,7 +329,7 @@ class Matcher:
         """The stages between pictures and scores."""
         intake = Intake(
             self.config, self.network, self.gallery_network, self.hallucinator, self.equipment.detector, self._memory,
-            self._threads,
+            self._threads, self.equipment.reader,
         )
         return Comparison(self.config, intake, lambda: self.reference, self._threads)
 

@@ -9,6 +9,7 @@ from meetmid.faces.colours import SWAPPED
 from meetmid.faces.covers import ROWS
 from meetmid.faces.finding import EVENED
 from meetmid.faces.pixels import RECORDED
+from meetmid.faces.worn import HIDES
 from meetmid.result import CALIBRATED, UNCALIBRATED
 from meetmid.runtime.sessions import PROVIDERS, nvidia_gpu_present
 
@@ -20,10 +21,11 @@ SMALLEST = 16.0
 """Native face size in pixels below which nothing was measured (benchmarks/results)."""
 
 
-def swapped_note(what: str, status: Sequence[str]) -> list[str]:
-    """A warning where some pictures look as if their red and blue were swapped."""
-    count = sum(SWAPPED in text for text in status)
-    return [f"{count} of {len(status)} {what}: {SWAPPED}"] if count else []
+def picture_notes(what: str, status: Sequence[str]) -> list[str]:
+    """Warnings where some pictures look as if their red and blue were swapped, or as if something were worn on the face."""
+    told = {SWAPPED: SWAPPED, HIDES: f"something {HIDES}: see their status" + " and covered_by" * (what == "probes")}
+    counts = {mark: sum(mark in text for text in status) for mark in told}
+    return [f"{count} of {len(status)} {what}: {told[mark]}" for mark, count in counts.items() if count]
 
 
 def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str, portraits: Sequence[str] = ()) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ def notes(matcher: Matcher, probes: Taken, dropped: int, stored: str, portraits:
     evened = sum(EVENED in status for status in probes.status)
     if evened:
         found.append(f"{evened} of {len(probes.ids)} probes: {EVENED}")
-    found += [*swapped_note("probes", probes.status), *swapped_note("portraits", portraits)]
+    found += [*picture_notes("probes", probes.status), *picture_notes("portraits", portraits)]
     recorded = sum(RECORDED in status for status in probes.status)
     if recorded:
         found.append(f"{recorded} of {len(probes.ids)} probes have a size {RECORDED}: see pixel_aspect and their status")

@@ -12,6 +12,7 @@ from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from meetmid.config import MatchConfig
+from meetmid.faces.worn import Reader
 from meetmid.matcher import Matcher
 from meetmid.runtime.cards import ModelCard, file_sha256, read_card, write_card
 
@@ -21,6 +22,21 @@ settings.load_profile("meetmid")
 
 def data_folder() -> Path:
     return Path(os.environ.get("MEETMID_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+
+READ = Reader.worn
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drawn faces of tests wear nothing, whatever a network that knows photographs makes of them."""
+    monkeypatch.setattr(Reader, "worn", lambda *_: None)
+
+
+@pytest.fixture
+def reading(bare: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What faces wear is looked at."""
+    monkeypatch.setattr(Reader, "worn", READ)
 
 
 @pytest.fixture

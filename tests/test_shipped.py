@@ -10,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from meetmid.models.recipes.worn import wear
 
 import meetmid
 from meetmid.evaluation import FarCamera
 from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, align, size_in
 from meetmid.faces.crops import most_prominent
 from meetmid.faces.finder import Finder
+from meetmid.faces.worn import HIDES
 from meetmid.runtime.cards import read_card
 from meetmid.runtime.registry import get_model
 
@@ -138,3 +140,22 @@ def test_an_empty_picture_has_no_face() -> None:
     assert meetmid.find_faces(empty) == []
     result = meetmid.match(empty, np.full((112, 112, 3), 60, np.uint8), device="cpu", preset="plain")
     assert "no face found" in result.probe_status[0]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("mask", "a mask or scarf"), ("glasses", "dark glasses"), ("hat", "a hat")])
+def test_what_is_drawn_on_faces_is_told(reading, people, kind, told) -> None:
+    rng = np.random.default_rng(5)
+    bare, drawn, portraits = [], [], []
+    for k, (portrait, its, picture, points) in enumerate(people):
+        worn = picture.copy()
+        wear(worn, points, rng, kind)
+        for shown, kept in ((picture, bare), (worn, drawn)):
+            kept.append(FarCamera(24).capture(align(shown, points, CLASSIC_96X112), (3, k)))
+        portraits.append(align(portrait, its, CLASSIC_96X112))
+    with meetmid.Matcher("fast", faces="crop") as matcher:
+        gallery = matcher.enroll(portraits)
+        found, plain = matcher.match(drawn, gallery), matcher.match(bare, gallery)
+    count = sum(told in status for status in found.probe_status)
+    assert count >= 0.8 * len(drawn)
+    assert sum(HIDES in status for status in (*plain.probe_status, *gallery.status)) <= 0.05 * 2 * len(bare)
+    assert any(HIDES in warning for warning in found.warnings)

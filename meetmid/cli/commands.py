@@ -114,7 +114,7 @@ def _explain_best(result: MatchResult, path: str) -> bool:
 def enroll(options: argparse.Namespace) -> int:
     """``meetmid enroll``."""
     from meetmid.gallery.manifest import is_store
-    from meetmid.notes import swapped_note
+    from meetmid.notes import picture_notes
 
     store = Path(options.store)
     if store.exists() and not is_store(store):
@@ -129,7 +129,7 @@ def enroll(options: argparse.Namespace) -> int:
             return CANCELLED
     failed = failures("gallery", gallery.ids, gallery.status)
     print(f"enrolled {len(gallery) - len(failed)} of {len(gallery)} entries in {options.store}")
-    _print_notes(swapped_note("portraits", gallery.status))
+    _print_notes(picture_notes("portraits", gallery.status))
     return _report_failures(failed)
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from meetmid.config import Color, Faces, MatchConfig
+from meetmid.config import Color, Cover, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate
 from meetmid.faces.colours import SWAPPED
@@ -20,6 +20,7 @@ from meetmid.faces.finder import Finder
 from meetmid.faces.lying import is_aligned
 from meetmid.faces.pixels import Squared, recorded, squared
 from meetmid.faces.repeats import Joined, joined, joined_around
+from meetmid.faces.worn import hides
 from meetmid.images import MAX_PIXELS, Entry, Source, load
 
 CROP_SIDE = 192
@@ -58,7 +59,8 @@ class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``why`` ``"auto"`` did not take a picture as small as a crop for one; ``fine``, the crop's pixels per pixel
     of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``recorded``, what its
-    size says of its pixels; ``is_swapped``, whether its red and blue seem swapped."""
+    size says of its pixels; ``is_swapped``, whether its red and blue seem swapped; ``worn``, what seems to hide a part of it.
+    """
 
     picture: NDArray[np.uint8]
     native: float
@@ -68,6 +70,7 @@ class FoundCrop:
     is_evened: bool = False
     recorded: str = ""
     is_swapped: bool = False
+    worn: Cover | None = None
 
     def remarks(self) -> list[str]:
         """What is to be known of it."""
@@ -80,6 +83,8 @@ class FoundCrop:
             told.append(EVENED)
         if self.is_swapped:
             told.append(SWAPPED)
+        if self.worn is not None:
+            told.append(hides(self.worn))
         return [*told, self.recorded] if self.recorded else told
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from meetmid.errors import ModelError
 
-Task = Literal["matcher", "hallucinator", "detector", "pointer"]
+Task = Literal["matcher", "hallucinator", "detector", "pointer", "reader"]
 ALIGNMENTS = ("arcface-112", "arcface-128", "arcface-96x112", "lightcnn-128")
 
 

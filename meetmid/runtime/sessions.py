@@ -30,6 +30,9 @@ PROVIDERS = {
 BATCH = 8
 """Every network runs on batches of exactly this many pictures, the last one padded: the batch never changes a bit."""
 
+APART = ("detector", "pointer", "reader")
+"""Tasks whose networks see the views of one picture."""
+
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601."""
 
@@ -202,11 +205,11 @@ class Network:
         return BATCH if not alone and height * width * self.card.contract.scale**2 <= LARGE else 1
 
     def run(self, pictures: NDArray[np.float32] | NDArray[np.uint8], *, alone: bool = False) -> NDArray[np.float32]:
-        """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches; a
-        detector's or pointer's pictures, whose number never depends on what else there is to do, run as they come. ``alone``
-        takes no thread but the caller's, where :meth:`open_alone` can; the bits are the same."""
+        """(N, H, W, 3) RGB, float32 in [0, 1] or uint8, through the network, raw output (N, ...), in fixed padded batches;
+        views of one picture (:data:`APART`), whose number never depends on what else there is to do, run as they come.
+        ``alone`` takes no thread but the caller's, where :meth:`open_alone` can; the bits are the same."""
         blob = to_planes(pictures, self.card)
-        if self.card.task in ("detector", "pointer"):
+        if self.card.task in APART:
             return self._run_batch(blob)
         session = self.open_alone() if alone else None
         size = self.batch(*blob.shape[2:])

@@ -11,7 +11,7 @@ from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.morphs import SEED as MORPHS
 from numpy.typing import NDArray
 
-from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112
+from meetmid.faces.alignment import ARCFACE_112, CLASSIC_96X112, AlignmentTemplate
 
 SEED, VIEW = 7, 128
 
@@ -35,17 +35,19 @@ class Stage:
 FIRST = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1, 7_500, 1e-4)
 
 
-def frame() -> NDArray[np.float64]:
-    """From the canvases to the crop of the classic alignment, (2, 3): both alignments differ by a stretch along each axis."""
-    ours, theirs = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2, CLASSIC_96X112.scaled(VIEW, VIEW)
+def frame(template: AlignmentTemplate) -> NDArray[np.float64]:
+    """From the canvases to the square crop of a ``template``, (2, 3): the alignments differ by a stretch along each axis."""
+    ours, theirs = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2, template.scaled(VIEW, VIEW)
     fits = [np.polyfit(ours[:, k], theirs[:, k], 1) for k in (0, 1)]
     return np.array([[fits[0][0], 0.0, fits[0][1]], [0.0, fits[1][0], fits[1][1]]])
 
 
-FRAME = frame()
+FRAME, WIDE = frame(CLASSIC_96X112), frame(ARCFACE_112)
 
 
-def framed(canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def framed(
+    canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.random.Generator, to: NDArray[np.float64] = FRAME
+) -> NDArray[np.uint8]:
     """The crop (128, 128, 3) as a careless alignment cuts it: turned, sized and moved by normal errors, ``jitter`` of 1 being 3
     degrees, 3.5 % and 2 % of the side."""
     middle = ((VIEW - 1) / 2,) * 2
@@ -54,13 +56,15 @@ def framed(canvas: NDArray[np.uint8], mirror: bool, jitter: float, rng: np.rando
     moved[:2, 2] += rng.normal(0, 0.02 * jitter * VIEW, 2)
     if mirror:
         canvas = canvas[:, ::-1]
-    crop = cv2.warpAffine(canvas, (moved @ np.vstack([FRAME, [0, 0, 1]]))[:2], (VIEW, VIEW), flags=cv2.INTER_LINEAR)
+    crop = cv2.warpAffine(canvas, (moved @ np.vstack([to, [0, 0, 1]]))[:2], (VIEW, VIEW), flags=cv2.INTER_LINEAR)
     return np.asarray(crop, np.uint8)
 
 
-def far(canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, stage: Stage = FIRST) -> NDArray[np.uint8]:
+def far(
+    canvas: NDArray[np.uint8], mirror: bool, rng: np.random.Generator, stage: Stage = FIRST, to: NDArray[np.float64] = FRAME
+) -> NDArray[np.uint8]:
     """A probe: caught from afar and enlarged again."""
-    crop = framed(canvas, mirror, 1.0, rng)
+    crop = framed(canvas, mirror, 1.0, rng, to)
     if rng.random() < stage.sharp:
         return crop
     height = float(np.exp(rng.uniform(np.log(stage.smallest), np.log(stage.largest))))

@@ -28,10 +28,11 @@ JITTER = 0.09
 """By what each corner is moved, as a standard deviation in these units."""
 
 
-def wear(picture: Drawn, points: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Draw one of them on the face with these five points (5, 2) in a picture (H, W, 3) of levels up to 255, in place: of any
-    colour, most of them white, light blue, grey or dark, lit from the middle or a side, with folds or without."""
-    kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
+def wear(picture: Drawn, points: NDArray[np.float64], rng: np.random.Generator, kind: str | None = None) -> None:
+    """Draw one of them, or that ``kind``, on the face with these five points (5, 2) in a picture (H, W, 3) of levels up to 255,
+    in place: of any colour, most of them white, light blue, grey or dark, lit from the middle or a side, with folds or
+    without."""
+    kind = kind or str(rng.choice(list(SHARES), p=list(SHARES.values())))
     eyes, mouth = points[:2].mean(axis=0), points[3:].mean(axis=0)
     down = mouth - eyes
     along = points[1] - points[0]
