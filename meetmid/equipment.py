@@ -27,8 +27,8 @@ Named = str | os.PathLike[str] | ModelCard
 @dataclass(frozen=True, eq=False)
 class Equipment:
     """``config`` with the matchers of probes (``network``) and of portraits, the generators and the face detector that it
-    names, and, where crops are aligned as it knows them, the ``reader`` that tells what is worn. Sessions open at first use,
-    and again after :meth:`close`."""
+    names, and, where faces are aligned and no spectrum is translated, the ``reader`` that tells what they wear. Sessions open
+    at first use, and again after :meth:`close`."""
 
     config: MatchConfig
     network: TemplateNetwork
@@ -129,8 +129,7 @@ def equip(
         open_detector(chosen.detector or DEFAULT, device=device, threads=threads)
         if isinstance(detector, str | None) else Serial(detector)
     )
-    aligned = chosen.crop == "arcface5" and has_rows(TEMPLATES[card.contract.alignment])
-    reader = Reader(get_model("wearing")) if aligned else None
+    reader = Reader(get_model("wearing")) if chosen.crop == "arcface5" and 1 not in chosen.scales else None
     return Equipment(chosen, network, gallery_network, generators, found, reader)
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from meetmid.config import MatchConfig
 from meetmid.errors import InputError, TooLargeError
-from meetmid.faces.alignment import FINE
+from meetmid.faces.alignment import FINE, TEMPLATES
 from meetmid.faces.colours import swapped
+from meetmid.faces.covers import has_rows
 from meetmid.faces.detection import Detector
 from meetmid.faces.finding import FoundCrop, Hint, find_crop, hints_for, looks
 from meetmid.faces.worn import Reader
@@ -95,7 +96,7 @@ class Taken:
 @dataclass(frozen=True)
 class Intake:
     """Makes sides under one configuration within ``memory`` bytes: ``threads`` decode, cut, degrade and resize pictures while
-    the network runs on those before; the ``reader``, if there is one, looks at every crop."""
+    the network runs on those before; the ``reader``, if there is one, looks at crops that are aligned as it knows them."""
 
     config: MatchConfig
     network: TemplateNetwork
@@ -327,9 +328,9 @@ class Intake:
                     f"set {name}, or raise memory_limit"
                 )
         is_evened = is_probe and config.even_light and evened(work) is not work
-        worn = None if self.reader is None else self.reader.worn(work)
-        told = None if worn == config.covered_by else worn
-        return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work), worn=told)
+        reads = self.reader is not None and found.is_aligned and has_rows(TEMPLATES[alignment])
+        worn = self.reader.worn(work, config.covered_by) if self.reader is not None and reads else None
+        return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work), worn=worn)
 
 
 def count(side: Sequence[Entry]) -> int:

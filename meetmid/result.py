@@ -23,7 +23,7 @@ from meetmid.gallery.store import Gallery
 from meetmid.interchange import aside, read_arrays, write_rows
 from meetmid.probes.hypotheses import ProbeHypothesis
 from meetmid.scores.ranking import Candidate, check_count, ranked
-from meetmid.status import Failure, failures
+from meetmid.status import Failure, failures, usable
 from meetmid.validation import is_whole
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ class Explanation:
 class MatchResult:
     """Similarities of P probes and G gallery entries; higher = more alike, comparable within one configuration only.
 
-    ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (``"ok"`` or what went
-    wrong); ``probe_size`` (P, 3) float32: native face size and effective resolution in pixels, noise in grey levels (NaN where
-    failed); ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device, also of what looked for
-    faces) say how it was made; ``seconds`` per stage; ``calibration`` turns scores into likelihood ratios where one was given.
+    ``scores`` (P, G) float32, NaN in the row or column of a failed entry; ``*_ids`` and ``*_status`` (:mod:`meetmid.status`);
+    ``probe_size`` (P, 3) float32: native face size and effective resolution in pixels, noise in grey levels (NaN where failed);
+    ``warnings`` about the whole result; ``config`` and ``models`` (name to sha256 and device, also of what looked for faces)
+    say how it was made; ``seconds`` per stage; ``calibration`` turns scores into likelihood ratios where one was given.
     """
 
     scores: NDArray[np.float32] = field(repr=False)
@@ -315,8 +315,10 @@ def _check_parts(parts: Sequence[MatchResult], columns: bool) -> None:
     if not columns and len({p.gallery_ids for p in parts}) > 1:
         raise InputError("the parts have neither the same probes nor the same portraits")
     first = parts[0]
+    there = [usable(status) for status in first.probe_status]
     same = all(
-        p.probe_status == first.probe_status and np.array_equal(p.probe_size, first.probe_size, equal_nan=True) for p in parts
+        [usable(status) for status in p.probe_status] == there
+        and np.array_equal(p.probe_size, first.probe_size, equal_nan=True) for p in parts
     )
     if columns and not same:
         raise InputError("the parts have probes of the same ids, but not the same probes")

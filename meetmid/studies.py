@@ -222,7 +222,8 @@ def _quality(matcher: Matcher, samples: Sequence[Sample]) -> list[Measure]:
     found = []
     for sample in samples:
         crop = None if sample.truth is None else _crop_of(matcher, sample)
-        truth = None if crop is None else _cut(matcher, sample.truth)
+        is_cut = isinstance(sample.truth, np.ndarray)  # already, and its colours are in order
+        truth = None if crop is None else np.asarray(sample.truth) if is_cut else _cut(matcher, sample.truth)
         if crop is not None and truth is not None:
             found.append(_compared(matcher, crop, truth))
     return quality_measures(found) if found else []

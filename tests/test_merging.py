@@ -31,7 +31,7 @@ def portraits(face, tmp_path):
     return tmp_path / "portraits"
 
 
-def test_two_processes_enrol_a_gallery(portraits, tiny, tmp_path):
+def test_two_processes_enrol_a_gallery(reading, portraits, tiny, tmp_path):
     outs = [tmp_path / f"part{k}" for k in (1, 2)]
     runs = [
         subprocess.Popen([sys.executable, "-c", ENROLL, portraits, out, tiny.path.parent, str(k)], cwd=tmp_path)

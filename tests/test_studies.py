@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from meetmid.errors import ConfigError, InputError
-from meetmid.evaluation.ladder import HEADLINE, climb, ladder_config, steps
+from meetmid.evaluation.ladder import HEADLINE, climb, ladder_config, steps, subset_rank1
 from meetmid.evaluation.protocols import PairProtocol, Sample, SearchProtocol
 from meetmid.resize import resize, to_uint8
 from meetmid.studies import lowered, pair_study, search_study, simulated
@@ -108,6 +109,27 @@ def test_arrays_are_rgb_even_for_a_matcher_that_takes_bgr(small, protocol: Searc
     assert np.array_equal(first.result.scores, second.result.scores)
 
 
+@pytest.mark.parametrize("options", [{"color": "bgr"}, {"faces": "detect"}])
+def test_the_truth_of_a_lowered_probe_is_its_crop_as_it_was(small, protocol: SearchProtocol, monkeypatch, options) -> None:
+    def quality(matcher):
+        return [m for m in search_study(matcher, easier, draws=10).measures if m.name in ("PSNR", "SSIM")]
+
+    with small() as plain:
+        easier = replace(protocol, probes=lowered(protocol.probes, plain, 12))
+        wanted = quality(plain)
+    assert len(wanted) == 2
+    with small(detector=Nothing(), **options) as matcher:
+        monkeypatch.setattr("meetmid.studies._hints", lambda matcher, samples: {s.id: "crop" for s in samples})
+        assert quality(matcher) == wanted
+
+
+class Nothing:
+    """Finds no face."""
+
+    def detect(self, image: np.ndarray) -> list[object]:
+        return []
+
+
 def test_pairs_are_compared_fold_by_fold(small, face, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
@@ -144,9 +166,27 @@ def test_the_ladder_starts_at_the_bare_matcher_and_ends_at_the_whole_scheme(smal
     assert all(len(r.hits) == 3 for r in study.rungs)
 
 
+def test_subsets_are_what_they_would_be_without_the_others(small, face) -> None:
+    config = ladder_config("len<=1", faces="crop", lr_size=12, work_size=48, sigmas=(0.0, 1.0))
+    names = [f"P{k}" for k in range(6)]
+    with small(config) as matcher:
+        gallery = matcher.enroll([face(k, 60) for k in range(6)]).pool
+        probes = matcher.lift([face(k, 14) for k in range(6)]).pool
+    for chosen in (frozenset(names[:3]), frozenset(names[2:])):
+        kept = [k for k in range(6) if names[k] in chosen]
+        rungs = climb(probes.part(kept, 10**9), gallery.part(kept, 10**9), sorted(chosen), sorted(chosen), ["set"])
+        alone = next(r for r in rungs if r.step == HEADLINE)
+        assert subset_rank1(probes, gallery, names, names, [chosen]).tolist() == [pytest.approx(100 * alone.hits.mean())]
+    with pytest.raises(InputError, match="in every subset"):
+        subset_rank1(probes, gallery, names, names, [frozenset({"nobody"})])
+
+
 def test_the_ladder_refuses_what_it_fixes() -> None:
-    with pytest.raises(ConfigError, match="the ladder fixes scales itself"):
-        ladder_config(scales=(2,))
+    for options in ({"scales": (2,)}, {"sharp_between": (2.0, 3.0)}, {"identity_weight": 2.0}, {"select": "best"}):
+        with pytest.raises(ConfigError, match=f"the ladder fixes {next(iter(options))} itself"):
+            ladder_config(**options)
+    with pytest.raises(ConfigError, match="the ladder expects paths of degradations, got 'none'"):
+        ladder_config("none")
 
 
 def test_percentages_are_truncated_as_published() -> None:

@@ -1,5 +1,5 @@
 """The command line: the library's verbs. Exit codes: 0 done, 1 some images failed, 2 bad usage or input, 3 a model, device or
-package that is not there, 130 cancelled."""
+package that is missing or does not work, 130 cancelled."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="meetmid", description="Match faces across resolutions.",
         epilog="exit codes: 0 done, 1 some images failed (listed), 2 bad usage or input, 3 a model, device or package that is "
-        "not there, 130 cancelled",
+        "missing or does not work, 130 cancelled",
     )
     parser.add_argument("--version", action="version", version=f"meetmid {__version__}")
     verbs = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

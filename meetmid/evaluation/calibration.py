@@ -85,6 +85,8 @@ class Calibration:
         found = cls(**{**values, **{name: tuple(map(float, values[name])) for name in lists}})
         if found.kind not in ("logistic", "isotonic"):
             raise ValueError(f"another kind, {found.kind!r}")
+        if not isinstance(found.made_with, dict):
+            raise ValueError(f"made with {found.made_with!r}")
         if len(found.scores) != len(found.llrs) or (found.kind == "isotonic" and not found.scores):
             raise ValueError("knots are missing")
         if not (np.diff(found.scores) > 0).all() or not (np.diff(found.llrs) >= 0).all() or not found.slope >= 0:
@@ -103,7 +105,7 @@ class Calibration:
             if values.pop("format") != FORMAT:
                 raise ValueError("another format")
             return cls.of(values)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path}: expected a saved calibration ({FORMAT}), got {type(error).__name__}: {error}") from error
 
 
@@ -114,11 +116,11 @@ def calibrate(
     """Learn a calibration from the trials (or mated and non-mated scores) of people who are not matched later.
 
     "logistic": the affine map with the least prior-free cross-entropy, both kinds weighing the same (N. Bruemmer and J. du
-    Preez 2006, section 8), its slope shrunk by as much as one attempt weighs, which keeps it finite where the kinds do not
-    overlap and understates rather than overstates the evidence (in the spirit of G. S. Morrison and N. Poh, Science & Justice
-    58(3), 2018). "isotonic": pool-adjacent-violators with one attempt of either kind added at the end where it never occurs
-    (Laplace's rule). Failures are left out. Raises InputError for empty kinds, infinite scores and where scores do not rise
-    with mates.
+    Preez 2006, section 8), its slope shrunk by as much as one attempt of the rarer kind weighs, which keeps it finite where the
+    kinds do not overlap and understates rather than overstates the evidence (in the spirit of G. S. Morrison and N. Poh,
+    Science & Justice 58(3), 2018). "isotonic": pool-adjacent-violators with one attempt of either kind added at the end where
+    it never occurs (Laplace's rule). Failures are left out. Raises InputError for empty kinds, infinite scores and where scores
+    do not rise with mates.
     """
     if kind not in ("logistic", "isotonic"):
         raise InputError(f"expected kind 'logistic' or 'isotonic', got {kind!r}")
@@ -156,7 +158,7 @@ def logistic(
     x = (np.concatenate([own, other]) - centre) / spread
     sign = np.repeat([1.0, -1.0], [len(own), len(other)])
     weight = np.concatenate([0.5 * w / w.sum() for w in counts])
-    ridge = 1.0 / (len(own) + len(other))
+    ridge = 0.5 / min(len(own), len(other))
     rows = np.stack([x, np.ones_like(x)])
     solution = np.zeros(2)
 

@@ -46,6 +46,8 @@ def fold_accuracy(scores: ArrayLike, mated: ArrayLike, folds: ArrayLike) -> Fold
     if not (values.ndim == 1 and values.shape == same.shape == fold.shape and same.dtype == np.bool_):
         got = f"{values.shape}, {same.shape} {same.dtype}, {fold.shape}"
         raise InputError(f"expected scores, mated (bool) and folds (N,), got {got}")
+    if np.isinf(values).any():
+        raise InputError("expected finite scores, or NaN for failures, got infinite ones")
     names = np.unique(fold)
     if len(names) < 2:
         raise InputError(f"expected at least two folds, got {len(names)}")

@@ -35,7 +35,10 @@ class Cmc:
         return self.hits / self.n
 
     def interval(self, rank: int = 1) -> tuple[float, float]:
-        """Wilson 95 % of the rate at a rank, as if searches were independent; :mod:`meetmid.evaluation.bootstrap` need not."""
+        """Wilson 95 % of the rate at a rank, as if searches were independent; :mod:`meetmid.evaluation.uncertainty` need not.
+        Raises InputError for a rank that there is not."""
+        if not 1 <= rank <= len(self.hits):
+            raise InputError(f"expected a rank from 1 to {len(self.hits)}, got {rank}")
         return wilson(round(self.hits[rank - 1]), self.n)
 
 

@@ -9,7 +9,7 @@ from meetmid.errors import InputError
 Z95 = 1.959963984540054
 
 
-def wilson(k: int, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(k: float, n: int, z: float = Z95) -> tuple[float, float]:
     """Wilson score interval of k successes in n trials (E. B. Wilson, JASA 22(158), 1927), default 95 %."""
     _check(k, n)
     if n == 0:
@@ -35,6 +35,6 @@ def clopper_pearson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return low, high
 
 
-def _check(k: int, n: int) -> None:
+def _check(k: float, n: int) -> None:
     if not 0 <= k <= n:
         raise InputError(f"expected k successes in n trials with 0 <= k <= n, got k = {k}, n = {n}")

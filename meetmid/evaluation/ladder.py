@@ -45,6 +45,13 @@ class Step:
     rules: tuple[Rule, Rule]
 
 
+FIXED = frozenset((
+    "scales", "identity", "covered_by", "sharp_between", "identity_weight", "portrait_weight", "score_norm", "pairing", "order",
+    "select", "portraits",
+))
+"""What the rungs would not follow."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rung:
     """A step's outcome under one centring: ``hits`` (P,) of rank 1 of the probes with a mate, ties and failures being errors,
@@ -74,10 +81,12 @@ class Rung:
 
 def ladder_config(paths: str = "len<=1", **options: Any) -> MatchConfig:
     """What both sides need for every step: three scales, all blur levels, the undegraded portrait and ``paths``."""
-    fixed = {"scales", "identity", "covered_by"} & options.keys()
+    fixed = FIXED & options.keys()
     if fixed:
         raise ConfigError(f"the ladder fixes {', '.join(sorted(fixed))} itself")
     chosen = ((), *(path for path in select_paths(paths) if path))
+    if len(chosen) == 1:
+        raise ConfigError(f"the ladder expects paths of degradations, got {paths!r}")
     return MatchConfig(**{"centering": "set", **options}, paths=chosen, scales=SCALES, identity=True)
 
 
@@ -145,13 +154,25 @@ def subset_rank1(
     probes: TemplatePool, gallery: TemplatePool, probe_subjects: Sequence[str], gallery_subjects: Sequence[str],
     subsets: Sequence[frozenset[str]], centring: Centring = "set",
 ) -> NDArray[np.float64]:
-    """Rank-1 in percent of the headline step in each subset of the people, both sides restricted (Table 4)."""
+    """Rank-1 in percent of the headline step in each subset of the people, both sides, and the means that centre them,
+    restricted to it (Table 4). Raises InputError for a subset without a probe that has a mate."""
     step = next(s for s in steps(probes.weights.shape[1:], gallery.weights.shape[1:]) if s.name == HEADLINE)
-    sides = masked_side(probes, centring, step.probe), masked_side(gallery, centring, step.gallery)
-    trials = Trials.of(fuse_sides(*sides, [step.rules], add="mean")[0], probe_subjects, gallery_subjects)
     rates = []
     for chosen in subsets:
         kept = [np.array([name in chosen for name in names]) for names in (probe_subjects, gallery_subjects)]
-        found = search(trials.select(*kept))
+        sides = [
+            masked_side(_only(pool, entries), centring, mask)
+            for pool, entries, mask in zip((probes, gallery), kept, (step.probe, step.gallery), strict=True)
+        ]
+        scores = fuse_sides(sides[0], sides[1], [step.rules], add="mean")[0]
+        found = search(Trials.of(scores, probe_subjects, gallery_subjects).select(*kept))
+        if not found.mated.any():
+            raise InputError("expected probes with a mate in every subset of the people, got none in one")
         rates.append(100 * found.hits()[found.mated].mean())
     return np.array(rates)
+
+
+def _only(pool: TemplatePool, entries: NDArray[np.bool_]) -> TemplatePool:
+    """The pool as if the others had no templates."""
+    there = np.repeat(entries, np.diff(pool.first))
+    return replace(pool, weights=pool.weights * there[:, None, None].astype(np.float32))

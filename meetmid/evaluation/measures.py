@@ -14,7 +14,7 @@ from meetmid.evaluation.folds import fold_accuracy
 from meetmid.evaluation.identification import Search, search
 from meetmid.evaluation.likelihood import cllr, min_cllr
 from meetmid.evaluation.trials import Trials
-from meetmid.evaluation.uncertainty import Interval, bootstrap, bootstrap_pairs, rate_interval, share_interval
+from meetmid.evaluation.uncertainty import SAME, Interval, bootstrap, bootstrap_pairs, rate_interval, share_interval
 from meetmid.evaluation.verification import ErrorRates
 from meetmid.evaluation.weighted import Statistic, auc, eer, fmr_at, tmr_at, tmr_at_fmr
 
@@ -62,6 +62,8 @@ def search_measures(
     are left out. Thresholds "of these scores" are the tables' custom and flatter a system; those "of other people" were set
     on one half of the people and applied to the other half, both ways round.
     """
+    if not trials.scores.size:
+        raise InputError(f"expected scores of probes and gallery entries, got shape {trials.scores.shape}")
     found = search(trials)
     probes, gallery = _failed(trials) if failed is None else (np.asarray(flags, bool) for flags in failed)
     measures = [
@@ -141,7 +143,7 @@ def _rate(name: str, value: float, interval: Interval | None, note: str = "") ->
     """A rate with its interval, or why it has none."""
     if interval is None:
         return Measure(name, 100 * value, note="; ".join(filter(None, (note, "too many pairs for an interval"))))
-    if interval.low == interval.high:
+    if interval.high - interval.low < SAME:
         return Measure(name, 100 * value, note="; ".join(filter(None, (note, "the same whoever is drawn: no interval"))))
     return Measure(name, 100 * value, 100 * interval.low, 100 * interval.high, note=note)
 
@@ -169,9 +171,10 @@ def transferred(trials: Trials, target: float, *, draws: int = 500, seed: int = 
         k, n = (sum(getattr(point, field) for point in points) for field in (hits, total))
         interval = None
         if draws:
+            seeds = np.random.SeedSequence(seed).generate_state(2)  # the halves' people are drawn apart
             each = [
-                bootstrap(part, statistic(threshold), draws=draws, seed=seed).draws * getattr(point, total) / n
-                for part, threshold, point in zip(parts, thresholds, points, strict=True)
+                bootstrap(part, statistic(threshold), draws=draws, seed=int(own)).draws * getattr(point, total) / n
+                for part, threshold, point, own in zip(parts, thresholds, points, seeds, strict=True)
             ]
             both = each[0] + each[1]
             interval = rate_interval(k / n, both, 0.95, len(np.unique(trials.probe_subjects)))
@@ -187,6 +190,8 @@ def pair_measures(
     """Failures, accuracy with the thresholds of the other folds, AUC and EER of N scores of pairs of the people ``first`` and
     ``second``, ``mated`` (N,) bool. What too few scores cannot show is left out."""
     values, same = np.asarray(scores, np.float64), np.asarray(mated)
+    if not len(values):
+        raise InputError("expected scores of pairs, got none")
     broken = np.isnan(values)
     measures = [Measure("failed pairs", 100 * float(broken.mean()), k=int(broken.sum()), n=len(values), note="never matched")]
     try:
@@ -199,29 +204,17 @@ def pair_measures(
     right = (values > threshold) == same
     spread = f"thresholds of the other folds; over folds {100 * accuracy.mean:.2f} +- {100 * accuracy.standard_error:.2f}"
     people = (first, second)
-    low, high = _pairs_right(right, *people, draws, seed)
-    measures.append(Measure("accuracy", 100 * accuracy.right / n, low, high, accuracy.right, n, note=spread))
+    kinds = [("accuracy", right, spread)]
     if broken.any():
-        low, high = _pairs_right(right & ~broken, *people, draws, seed)
-        k = int((right & ~broken).sum())
-        measures.append(Measure("accuracy, failures wrong", 100 * k / n, low, high, k, n, note="a failed pair counts as wrong"))
+        kinds.append(("accuracy, failures wrong", right & ~broken, "a failed pair counts as wrong"))
+    for name, flags, note in kinds:
+        low, high = share_interval(flags, *people, draws=draws, seed=seed)
+        k = int(flags.sum())
+        measures.append(Measure(name, 100 * k / n, 100 * low, 100 * high, k, n, note=note))
     for name, value, statistic in (("AUC", rates.auc(), auc), ("EER", rates.eer().value, eer)):
         interval = bootstrap_pairs(values, same, *people, statistic, draws=draws, seed=seed)
         measures.append(_rate(name, value, interval))
     return measures
-
-
-def _pairs_right(
-    right: NDArray[np.bool_], first: Sequence[str], second: Sequence[str], draws: int, seed: int
-) -> tuple[float, float]:
-    """The interval of a share of pairs in percent: a "score" of 1 or 0 of one kind, whose TMR above a half it is."""
-    flags = np.concatenate([right.astype(np.float64), [0.0]])  # bootstrap_pairs wants both kinds
-    kinds = np.arange(len(flags)) < len(right)
-    if right.all() or not right.any():
-        low, high = share_interval(right, first)
-        return 100 * low, 100 * high
-    found = bootstrap_pairs(flags, kinds, [*first, first[0]], [*second, first[0]], tmr_at(0.5), draws=draws, seed=seed)
-    return 100 * found.low, 100 * found.high
 
 
 def quality_measures(pairs: Sequence[tuple[float, float]]) -> list[Measure]:
@@ -229,7 +222,8 @@ def quality_measures(pairs: Sequence[tuple[float, float]]) -> list[Measure]:
     values = np.array(pairs, np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise InputError(f"expected PSNR and SSIM of N > 0 pictures, got shape {values.shape}")
-    wide = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.full(2, np.nan)
+    with np.errstate(invalid="ignore"):  # the PSNR of equal pictures is infinite
+        wide = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.full(2, np.nan)
     return [
         Measure(name, float(mean), float(mean - w), float(mean + w), unit=unit, note=f"mean of {len(values)} pictures")
         for name, unit, mean, w in zip(("PSNR", "SSIM"), ("dB", ""), values.mean(axis=0), wide, strict=True)

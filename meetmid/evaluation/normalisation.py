@@ -56,7 +56,10 @@ def _checked(trials: Trials, scores: ArrayLike, subjects: Sequence[str], shape: 
         raise InputError(f"expected scores of the {side} with the cohort {shape}, got {values.shape}")
     if len(subjects) < 2:
         raise InputError(f"expected a cohort of at least 2, got {len(subjects)}")
-    _disjoint(trials.names, subjects)
+    if np.isinf(values).any():
+        raise InputError(f"expected finite scores of the {side} with the cohort, or NaN for failures, got infinite ones")
+    there = np.union1d(trials.probe_subjects, trials.gallery_subjects)
+    _disjoint([trials.names[k] for k in there], subjects)
     return values
 
 
@@ -68,12 +71,16 @@ def _disjoint(names: Collection[str], cohort: Sequence[str]) -> None:
 
 def _standard(scores: Values, cohort: Values, axis: int) -> Values:
     """``scores`` less the mean, by the deviation (ddof 1) of the cohort's rows, along the other axis."""
+    counts, known = np.count_nonzero(~np.isnan(cohort), axis=1), np.nan_to_num(cohort)
+    _check_enough(counts, counts > 0)
+    flat = (np.fmax.reduce(cohort, axis=1) == np.fmin.reduce(cohort, axis=1)) & (counts > 0)
+    if flat.any():
+        told = listed([str(k) for k in np.flatnonzero(flat)])
+        raise InputError(f"expected cohort scores that differ, got only one value at {told}")
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean, deviation = np.nanmean(cohort, axis=1), np.nanstd(cohort, axis=1, ddof=1)
-        flat = ~(deviation > 0) & ~np.isnan(deviation)
-        if flat.any():
-            told = listed([str(k) for k in np.flatnonzero(flat)])
-            raise InputError(f"expected cohort scores that differ, got only one value at {told}")
+        mean = known.sum(axis=1) / counts
+        square = np.where(np.isnan(cohort), 0.0, (known - mean[:, None]) ** 2).sum(axis=1)
+        deviation = np.where(counts > 1, np.sqrt(square / np.maximum(counts - 1, 1)), np.nan)
         shaped = [v[None] if axis == 1 else v[:, None] for v in (mean, deviation)]
         return np.asarray((scores - shaped[0]) / shaped[1])
 
@@ -82,11 +89,15 @@ def _top(cohort: Values, count: int) -> Values:
     """The largest ``count`` values of each row, fewer (and NaN) where failures leave no more."""
     sorted_ = np.sort(np.where(np.isnan(cohort), -np.inf, cohort), axis=1)[:, -count:]
     found = np.where(np.isneginf(sorted_), np.nan, sorted_)
-    few = (np.count_nonzero(~np.isnan(found), axis=1) < 2) & ~np.isnan(cohort).all(axis=1)
+    _check_enough(np.count_nonzero(~np.isnan(found), axis=1), np.count_nonzero(~np.isnan(cohort), axis=1) > 0)
+    return found
+
+
+def _check_enough(counts: NDArray[np.int64], there: NDArray[np.bool_]) -> None:
+    few = (counts < 2) & there
     if few.any():
         told = listed([str(k) for k in np.flatnonzero(few)])
         raise InputError(f"expected at least two cohort scores for every entry, got fewer at {told}")
-    return found
 
 
 def _with(trials: Trials, scores: Values) -> Trials:

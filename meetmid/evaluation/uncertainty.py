@@ -26,6 +26,9 @@ from meetmid.evaluation.weighted import Statistic, Values, Weighted
 CELLS = 2**22
 """Weights held at a time."""
 
+SAME = 1e-9
+"""Rates that differ by less differ by rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Interval:
@@ -52,18 +55,21 @@ def bootstrap(
 def compare(
     first: Trials, second: Trials, statistic: Statistic, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The interval of ``first`` minus ``second`` on the same people (paired: the same people are drawn for both).
+    """The interval of ``first`` minus ``second`` on the same people (paired: the same people are drawn for both), as
+    :func:`mean_interval` has it.
 
-    An interval without 0 says that one of them is better. Raises InputError unless both show the same entries.
+    An interval without 0 says that one of them is better. Raises InputError unless both show the same entries, leave out the
+    same pairs and have at least two people on both sides.
     """
+    one, other = (np.broadcast_to(False if its.ignore is None else its.ignore, its.scores.shape) for its in (first, second))
     same = (
         first.names == second.names and np.array_equal(first.probe_subjects, second.probe_subjects)
-        and np.array_equal(first.gallery_subjects, second.gallery_subjects)
+        and np.array_equal(first.gallery_subjects, second.gallery_subjects) and np.array_equal(one, other)
     )
     if not same:
-        raise InputError("expected two matrices of the same probes and gallery entries in the same order")
+        raise InputError("expected two matrices of the same probes and gallery entries in the same order, less the same pairs")
     values = drawn(first, statistic, draws, seed) - drawn(second, statistic, draws, seed)
-    return percentile_interval(values[0], values[1:], level)
+    return _widened(values[0], values[1:], level, _people(first))
 
 
 def bootstrap_pairs(
@@ -88,21 +94,29 @@ def bootstrap_pairs(
 
 
 def share_interval(
-    flags: ArrayLike, people: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
+    flags: ArrayLike, people: ArrayLike, others: ArrayLike | None = None, *, draws: int = 1000, level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """The interval of the share of ``flags`` (N,) bool over their ``people`` (N,), who are drawn.
+    """The interval of the share of ``flags`` (N,) bool over their ``people`` (N,), who are drawn; of pairs with ``others``
+    (N,), which count as often as their two people together, or as their one.
 
-    Where all or none are set every draw would be the same: then Wilson's of that many people, all or none of whom it happened
-    to. NaN without flags.
+    Where every draw would be the same, as where all or none are set, Wilson's of that many people of whom it happened to that
+    share. NaN without flags. Raises InputError for less than one draw.
     """
     values = np.asarray(flags, bool)
-    names, place = np.unique(np.asarray(people), return_inverse=True)
+    first, second = np.asarray(people), np.asarray(people if others is None else others)
+    names, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+    if draws < 1:
+        raise InputError(f"expected at least one draw, got {draws}")
     if not len(values):
         return float("nan"), float("nan")
-    if values.all() or not values.any():
-        return wilson(len(names) if values.all() else 0, len(names))
-    weights = _drawn_people([np.arange(len(names))], len(names), draws, seed)[:, place]
-    shares = weights @ values / weights.sum(1)
+    own, other = places[: len(values)], places[len(values) :]
+    drawn_each = _drawn_people([np.arange(len(names))], len(names), draws, seed)
+    weights = drawn_each[:, own] * np.where(own == other, 1.0, drawn_each[:, other])
+    with np.errstate(invalid="ignore"):
+        shares = weights @ values / weights.sum(1)
+    if np.nanmax(shares) - np.nanmin(shares) < SAME:
+        return wilson(float(values.mean()) * len(names), len(names))
     found = rate_interval(shares[0], shares[1:], level, len(names))
     return found.low, found.high
 
@@ -139,16 +153,17 @@ class McNemar:
     p_value: float
 
 
-def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> McNemar:
+def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     """Compare the hits (N,) of two systems on the same independent cases (Q. McNemar, Psychometrika 12(2), 1947; exact).
 
     Probes of one person are not independent: then prefer :func:`compare`, or take one case per person.
     """
     from scipy.stats import binomtest
 
-    if first.shape != second.shape or first.ndim != 1:
-        raise InputError(f"expected the hits of both systems on the same cases (N,), got {first.shape} and {second.shape}")
-    only = int((first & ~second).sum()), int((second & ~first).sum())
+    one, other = np.asarray(first, bool), np.asarray(second, bool)
+    if one.shape != other.shape or one.ndim != 1:
+        raise InputError(f"expected the hits of both systems on the same cases (N,), got {one.shape} and {other.shape}")
+    only = int((one & ~other).sum()), int((other & ~one).sum())
     return McNemar(*only, float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0)
 
 
@@ -229,17 +244,26 @@ def mean_interval(
     """The interval of the mean of ``values`` (N,), such as paired differences, over their ``people`` (N,), who are drawn: plus
     and minus Student's quantile times the draws' deviation, widened as in :func:`rate_interval`. Raises InputError for fewer
     than two people."""
-    from scipy.stats import t
-
     names, place = np.unique(np.asarray(people), return_inverse=True)
     count = len(names)
-    if count < 2:
-        raise InputError(f"an interval over people expects at least 2 of them, got {count}")
     weights = _drawn_people([np.arange(count)], count, draws, seed)
     sums, sizes = np.bincount(place, np.asarray(values, np.float64)), np.bincount(place)
     means = (weights @ sums) / (weights @ sizes)
-    reach = float(t.ppf((1 + level) / 2, count - 1) * np.sqrt(count / (count - 1)) * means[1:].std(ddof=1))
-    return Interval(float(means[0]), float(means[0]) - reach, float(means[0]) + reach, means[1:])
+    return _widened(means[0], means[1:], level, count)
+
+
+def _widened(value: float, draws: Values, level: float, people: int) -> Interval:
+    """See :func:`mean_interval`."""
+    from scipy.stats import t
+
+    if people < 2:
+        raise InputError(f"an interval over people expects at least 2 of them, got {people}")
+    if not 0.0 < level < 1.0:
+        raise InputError(f"expected a level between 0 and 1, got {level}")
+    valid = draws[~np.isnan(draws)]
+    deviation = valid.std(ddof=1) if len(valid) > 1 else np.nan
+    reach = float(t.ppf((1 + level) / 2, people - 1) * np.sqrt(people / (people - 1)) * deviation)
+    return Interval(float(value), float(value) - reach, float(value) + reach, draws)
 
 
 def rate_interval(value: float, draws: Values, level: float, people: int) -> Interval:

@@ -59,8 +59,8 @@ class FoundCrop:
     """A face crop (H, W, 3) uint8 RGB and the native size of the face in pixels; ``repeats``, how many rows and columns were
     joined to one; ``why`` ``"auto"`` did not take a picture as small as a crop for one; ``fine``, the crop's pixels per pixel
     of the picture along each side; ``is_evened``, whether hypotheses are made of it in another light; ``recorded``, what its
-    size says of its pixels; ``is_swapped``, whether its red and blue seem swapped; ``worn``, what seems to hide a part of it.
-    """
+    size says of its pixels; ``is_swapped``, whether its red and blue seem swapped; ``is_aligned``, as far as is known;
+    ``worn``, what seems to hide a part of it."""
 
     picture: NDArray[np.uint8]
     native: float
@@ -70,6 +70,7 @@ class FoundCrop:
     is_evened: bool = False
     recorded: str = ""
     is_swapped: bool = False
+    is_aligned: bool = True
     worn: Cover | None = None
 
     def remarks(self) -> list[str]:
@@ -142,7 +143,8 @@ def find_crop(
         seen = squared(whole.picture, aspect * whole.repeats[1] / whole.repeats[0], most)
         face = seen.face(its)
     crop, fine = cut(seen.picture, face, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    return FoundCrop(crop, own.size, whole.repeats, why, fine, recorded=told)
+    is_aligned = config.crop == "arcface5" and face.points is not None
+    return FoundCrop(crop, own.size, whole.repeats, why, fine, recorded=told, is_aligned=is_aligned)
 
 
 def _face_of_small(

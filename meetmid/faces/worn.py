@@ -28,12 +28,13 @@ class Reader:
             raise ModelError(f"expected a reader's card, {card.name!r} is a {card.task}")
         self.network = Network(card, device="cpu", threads=1)
 
-    def worn(self, crop: NDArray[np.uint8]) -> Cover | None:
-        """What is worn most surely on a face whose crop (H, W, 3) uint8 RGB is aligned like ArcFace's; None where nothing seems
-        to be."""
-        odds = self.network.run(glance(crop)[None])[0]
-        surest = int(odds.argmax())
-        return KINDS[surest] if odds[surest] > 0 else None
+    def worn(self, crop: NDArray[np.uint8], said: Cover = "nothing") -> Cover | None:
+        """What is worn most surely, beside what was ``said`` to be, on a face whose crop (H, W, 3) uint8 RGB is aligned like
+        ArcFace's; None where nothing seems to be."""
+        odds = dict(zip(KINDS, self.network.run(glance(crop)[None])[0], strict=True))
+        odds.pop(said, None)
+        surest = max(odds, key=odds.__getitem__)
+        return surest if odds[surest] > 0 else None
 
 
 def glance(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:

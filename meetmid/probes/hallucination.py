@@ -114,11 +114,12 @@ def hallucinate(
     Returns (m, scale * h, scale * w, 3) uint8 RGB, one picture per level of ``sigmas`` (default: the paper's 16). With
     ``lr_size=None`` the crop is enlarged as it is, after a side below 8 px was stretched to 8 (so h and w are at least 8);
     ``lr_size=24`` squashes it to 24 x 24 first, as the paper. These pictures are synthetic: they show what the generator
-    imagines, not what the camera saw. Raises InputError for a bad picture or sigma and for one that would be enlarged to more
-    than 1024 x 1024 pixels, ModelError for a missing scale, ConfigError for a model that takes another ``lr_size``.
+    imagines, not what the camera saw. Raises InputError for a bad picture, sigma, scale or ``lr_size`` and for a
+    picture that would be enlarged to more than 1024 x 1024 pixels, ModelError for a missing scale, ConfigError for a model that
+    takes another ``lr_size``.
     """
     try:
-        levels = tuple(map(float, SIGMAS if sigmas is None else sigmas))
+        levels = () if isinstance(sigmas, str | bytes) else tuple(map(float, SIGMAS if sigmas is None else sigmas))
     except (TypeError, ValueError):
         levels = ()
     if not levels or not all(0 <= level < math.inf for level in levels):

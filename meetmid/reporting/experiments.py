@@ -115,9 +115,9 @@ def pair_plots(scores: np.ndarray, mated: np.ndarray) -> list[str]:
         return [paragraph(NO_PLOTS)]
     from meetmid.evaluation import plots as draw
 
-    rates = ErrorRates.of(scores[mated], scores[~mated])
-    if not len(rates.mated) or not len(rates.nonmated):
+    if np.isnan(scores[mated]).all() or np.isnan(scores[~mated]).all():
         return [paragraph("Too few scores to draw.")]
+    rates = ErrorRates.of(scores[mated], scores[~mated])
     return plots([
         (draw.roc(rates), "Receiver operating characteristic"),
         (draw.det(rates), "Detection error trade-off on normal-deviate axes"),

@@ -122,6 +122,8 @@ def _among(reference: Reference | None, best: Candidate) -> list[str]:
         f"that of {best.id}; of {reference.n_mated} scores of the same person, {reference.not_above(best.score)} are not above "
         "it."
     )]
+    if not len(reference.mated) or not len(reference.nonmated):
+        return parts
     if not can_plot():
         return [*parts, paragraph(NO_PLOTS)]
     from meetmid.evaluation.plots import histogram

@@ -25,7 +25,7 @@ def allowed(of_process: Path, mounts: Path) -> int:
     what they lie in (the kernel's documentation, cgroup-v2, cpu.max, and scheduler/sched-bwc, cpu.cfs_quota_us). As many as
     you like where none is bounded or the system has none."""
     try:
-        lines = of_process.read_text(encoding="utf-8").splitlines()
+        lines = of_process.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         return 1 << 30
     bounds = [bound for line in lines for folder in _folders(line, mounts) for bound in _bounds(folder)]
@@ -35,10 +35,11 @@ def allowed(of_process: Path, mounts: Path) -> int:
 def _folders(line: str, mounts: Path) -> Iterator[Path]:
     """Where the group of a line ``number:controllers:path`` may be told, up to the outermost, as which a container sees its
     own."""
-    number, controllers, path = line.split(":", 2)
+    number, _, rest = line.partition(":")
+    controllers, _, path = rest.partition(":")
     if number != "0" and "cpu" not in controllers.split(","):
         return
-    inner = PurePosixPath(path).relative_to("/")
+    inner = PurePosixPath(path.lstrip("/"))
     for root in (mounts, mounts / "unified") if number == "0" else (mounts / controllers, mounts / "cpu"):
         yield from (root / group for group in (inner, *inner.parents))
 

@@ -105,10 +105,8 @@ def fuse(
     ``threads`` (default: all cores that the process may use) never changes a bit, nor does what else is compared; at most about
     200 MB are held beside the arrays. Raises InputError for arrays and ConfigError for rules that do not fit.
     """
-    pairs = [(probe, gallery)] if rules is None else list(rules)
+    pairs = [(probe, gallery)] if rules is None else _pairs(rules)
     for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise ConfigError(f"rules expects pairs of a probe rule and a gallery rule, got {pair!r}")
         check_rules(*pair)
     for name, value, kind in (
         ("pairing", pairing, Pairing), ("order", order, Order), ("select", select, Select), ("add", add, Add),
@@ -147,6 +145,16 @@ def fuse(
         return results[0] if detail else results[0].scores
     out[...] = results[0].scores
     return out
+
+
+def _pairs(rules: Any) -> list[Any]:
+    try:
+        found = [tuple(pair) if isinstance(pair, tuple | list) else () for pair in rules]
+    except TypeError:
+        found = [()]
+    if any(len(pair) != 2 for pair in found):
+        raise ConfigError(f"rules expects pairs of a probe rule and a gallery rule, got {rules!r}")
+    return found
 
 
 def _is_beyond(scores: Scores) -> bool:

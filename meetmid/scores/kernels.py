@@ -19,6 +19,9 @@ Positions = NDArray[np.int64]
 FINITE = np.finfo(np.float64).max
 """Compared with instead of asking isfinite, which fast mathematics may answer without looking."""
 
+NOISE = 1e-6
+"""Of a template, where the mean that was taken from it is its own: float32's rounding and that of the mean."""
+
 SECTION = 32
 """Rows whose largest product of bytes is compared first; most sections hold nothing that may win."""
 
@@ -30,16 +33,18 @@ _finite = {"fastmath": {"nnan", "nsz"}, "cache": True, "nogil": True}
 @numba.njit(**_loose)
 def unit_rows(templates: Rows, means: Rows, scales: Positions, per_vector: bool, normalised: bool, out: Rows) -> int:
     """Write rows (n, D) into ``out``, centred by ``means[scales[i]]`` (where there are any) and by their own mean (where
-    ``per_vector``), and brought to unit length (where ``normalised``; a row of norm < 1e-12 becomes zero). The first row that
-    is not finite, or -1."""
+    ``per_vector``), and brought to unit length (where ``normalised``; a row of norm < 1e-12 becomes zero, and one of which its
+    mean leaves no more than rounding, ``NOISE`` of its own norm). The first row that is not finite, or -1."""
     length, broken = templates.shape[1], -1
     for i in range(templates.shape[0]):
-        row, to = templates[i], out[i]
+        row, to, least = templates[i], out[i], 1e-12
         to[:] = row
         if means.shape[0]:
-            mean = means[scales[i]]
+            mean, whole = means[scales[i]], 0.0
             for k in range(length):
+                whole += np.float64(row[k]) * np.float64(row[k])
                 to[k] -= mean[k]
+            least = max(least, NOISE * np.sqrt(whole))
         if per_vector:
             total = 0.0
             for k in range(length):
@@ -54,7 +59,7 @@ def unit_rows(templates: Rows, means: Rows, scales: Positions, per_vector: bool,
             broken = i
         if normalised:
             norm = np.sqrt(square)
-            factor = 1.0 / norm if norm >= 1e-12 else 0.0
+            factor = 1.0 / norm if norm >= least else 0.0
             for k in range(length):
                 to[k] = np.float32(to[k] * factor)
     return broken

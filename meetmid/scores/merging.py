@@ -56,7 +56,8 @@ class Maxima:
         :func:`meetmid.fuse`, whose result for the whole gallery this is, bit for bit."""
         if rule not in ("S_max", "S_add"):
             raise ConfigError(f"rule expects 'S_max' or 'S_add', got {rule!r}")
-        probes, each, portraits = len(self.values), self.values[0].size // max(1, self.values.shape[3]), self.values.shape[3]
+        probes, scales, hypotheses, portraits = self.values.shape
+        each = scales * hypotheses
         given = np.ones(self.values.shape[1:3]) if weights is None else np.asarray(weights, np.float64)
         flat = np.ascontiguousarray(np.broadcast_to(given, self.values.shape[:3])).reshape(probes, each)
         out = np.full((probes, portraits), np.nan, np.float32)

@@ -318,7 +318,8 @@ class TestDegrade:
         for seed in (-1, 2**64, 1.5, "1", True):
             with pytest.raises(ConfigError, match="seed"):
                 degrade(portrait(), "disk", seed=seed)
-        for path in (3, None, {"disk"}):
+        assert np.array_equal(meetmid.degrade(portrait(), iter(("gblur", "disk"))), degrade(portrait(), "gblur+disk"))
+        for path in (3, None, ["disk", 3], [["disk"]]):
             with pytest.raises(InputError, match="path expects names"):
                 meetmid.degrade(portrait(), path)
         with pytest.raises(InputError, match="gblur twice"):

@@ -73,7 +73,7 @@ def test_hallucinate_repeats_collapsed_levels(tiny_family, face):
 
 
 def test_bad_requests(tiny_family, face):
-    for sigmas in ((), (-0.1,), (float("nan"),), "soft", 1.0, (None,)):
+    for sigmas in ((), (-0.1,), (float("nan"),), "soft", "12", 1.0, (None,)):
         with pytest.raises(InputError, match="sigmas"):
             hallucinate(face(1, 20), 2, sigmas=sigmas, model=tiny_family)
     for lr_size in (4, 24.5, "24"):

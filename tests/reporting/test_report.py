@@ -155,6 +155,16 @@ def test_a_mate_that_failed_to_enrol_is_told(small, face, read) -> None:
     assert "None: every probe" not in text
 
 
+def test_reports_of_one_kind_of_scores_are_written(small, face, read) -> None:
+    gallery = (Sample("g0", "P0", b"broken"), Sample("g1", "P1", face(1, 60)))
+    with small() as matcher:
+        study = search_study(matcher, SearchProtocol("t", gallery, (Sample("p0", "P0", face(0, 60)),)), draws=5)
+        assert "of 1 scores of the same person, 100.00 % are not above it" in read(report_html(study)).text
+        first, second = (tuple(Sample(f"{side}{k}", f"P{k}", face(k, 40)) for k in range(4)) for side in "ab")
+        pairs = PairProtocol("pairs", first, second, np.ones(4, bool), np.arange(4) % 2)
+        assert "Too few scores to draw." in read(report_html(pair_study(matcher, pairs))).text
+
+
 def test_strangers_have_no_mate(small, face, read) -> None:
     gallery = tuple(Sample(f"g{k}", f"P{k}", face(k, 60)) for k in range(3))
     probes = tuple(Sample(f"p{k}", f"X{k}", face(k + 7, 20)) for k in range(3))

@@ -1,6 +1,8 @@
 """Threads: the cores a process may run on, and its container's share of their time."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -30,9 +32,33 @@ def told(tmp_path, lines, files):
     (["8:pids:/x"], {"cpu.max": "100000 100000"}, UNBOUNDED),
     (["0::/"], {"cpu.max": "nonsense"}, UNBOUNDED),
     (["0::/"], {}, UNBOUNDED),
+    (["", "nonsense", "0::", "4:cpu,cpuacct:", "0::relative"], {}, UNBOUNDED),
+    (["nonsense", "0::"], {"cpu.max": "100000 100000"}, 1),
 ])
 def test_the_least_share_of_the_groups_counts(tmp_path, lines, files, expected):
     assert allowed(*told(tmp_path, lines, files)) == expected
+
+
+def test_names_need_no_encoding(tmp_path):
+    of_process, mounts = told(tmp_path, [], {"cpu.max": "100000 100000"})
+    of_process.write_bytes(b"0::/a\xff\n")
+    assert allowed(of_process, mounts) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not tell where a process may run")
+def test_cores_are_those_the_process_is_bound_to() -> None:
+    one = min(os.sched_getaffinity(0))
+    script = f"import os; os.sched_setaffinity(0, {{{one}}}); from meetmid.runtime.cores import cores; print(cores())"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_elsewhere_all_cores_of_the_machine_count(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(module, "OF_PROCESS", tmp_path / "none")
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert cores() == 12
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1
 
 
 def test_no_control_groups(tmp_path):

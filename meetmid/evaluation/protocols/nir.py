@@ -17,8 +17,8 @@ EXPRESSIONS = ("Anger", "Disgust", "Fear", "Happiness", "Sadness", "Surprise")
 def read_casia(root: str | os.PathLike[str], fold: int | str = 1) -> SearchProtocol:
     """One of the ten folds of view 2 (``fold`` 1 to 10), or view 1 (``"dev"``): visible gallery, near-infrared probes.
 
-    The lists lie in ``protocols/`` and write paths with backslashes, as in ``s3\\\\NIR\\\\20385\\\\008.bmp``; the fourth part
-    from the right but one is the subject. Pictures are ``.jpg`` or ``.bmp`` whatever the lists say. Raises InputError.
+    The lists lie in ``protocols/`` and write paths with backslashes, as in ``s3\\\\NIR\\\\20385\\\\008.bmp``; the last
+    part but one is the subject. Pictures are ``.jpg`` or ``.bmp`` whatever the lists say. Raises InputError.
     """
     if fold != "dev" and not (isinstance(fold, int) and 1 <= fold <= 10):
         raise InputError(f"CASIA NIR-VIS 2.0: expected fold 1 to 10 or 'dev', got {fold!r}")

@@ -66,7 +66,7 @@ def read_survface_pairs(root: str | os.PathLike[str]) -> PairProtocol:
     for kind in ("positive", "negative"):
         name = f"{kind}_pairs_names"
         pairs = _matlab(folder, f"{top}/{name}.mat", name)
-        rows = [] if pairs is None else [[_text(cell) for cell in row] for row in np.asarray(pairs).reshape(len(pairs), -1)]
+        rows = [] if pairs is None else [[_text(cell) for cell in np.ravel(row)] for row in np.asarray(pairs)]
         if any(len(row) != 2 for row in rows):
             raise InputError(f"QMUL-SurvFace: expected two names a row in {name}.mat, got {len(rows[0])}")
         for number, row in enumerate(rows):
