@@ -16,7 +16,7 @@ from meetmid.evaluation.camera import FarCamera
 from meetmid.evaluation.ladder import Centring, Rung, climb, subset_rank1
 from meetmid.evaluation.measures import Measure, pair_measures, quality_measures, search_measures
 from meetmid.evaluation.protocols import PairProtocol, Sample, SearchProtocol, subsets
-from meetmid.evaluation.quality import psnr, ssim
+from meetmid.evaluation.quality import SSIM_SIDE, psnr, ssim
 from meetmid.evaluation.trials import Trials
 from meetmid.gallery.tree import work_image
 from meetmid.matcher import Matcher
@@ -180,10 +180,13 @@ def _seen(samples: Sequence[Sample], matcher: Matcher, see: Callable[[Picture, i
     found = []
     for number, sample in enumerate(samples):
         crop = _cut(matcher, sample.picture)
-        if crop is not None:
-            found.append(replace(sample, picture=see(crop, number), tags=(*sample.tags, *CROP), truth=crop))
-        else:
+        if crop is None:
             found.append(sample)
+            continue
+        try:
+            found.append(replace(sample, picture=see(crop, number), tags=(*sample.tags, *CROP), truth=crop))
+        except InputError as error:
+            raise InputError(f"{sample.id}: {error}") from error
     return tuple(found)
 
 
@@ -226,7 +229,8 @@ def _quality(matcher: Matcher, samples: Sequence[Sample]) -> list[Measure]:
         truth = None if crop is None else np.asarray(sample.truth) if is_cut else _cut(matcher, sample.truth)
         if crop is not None and truth is not None:
             found.append(_compared(matcher, crop, truth))
-    return quality_measures(found) if found else []
+    seen = [pair for pair in found if pair is not None]
+    return quality_measures(seen) if seen else []
 
 
 def _crop_of(matcher: Matcher, sample: Sample, pixel_aspect: float | None = None) -> Picture | None:
@@ -234,9 +238,9 @@ def _crop_of(matcher: Matcher, sample: Sample, pixel_aspect: float | None = None
     return np.asarray(sample.picture) if is_crop else _cut(matcher, sample.picture, pixel_aspect)
 
 
-def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, float]:
+def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, float] | None:
     """PSNR and SSIM of what the generator makes of the crop, unblurred and at the largest scale, with the truth at its size;
-    without a generator, of the crop enlarged bicubically to the truth's."""
+    without a generator, of the crop enlarged bicubically to the truth's. None where that is too small for SSIM."""
     config = matcher.config
     made = None
     if config.scales:
@@ -248,5 +252,7 @@ def _compared(matcher: Matcher, crop: Picture, truth: Picture) -> tuple[float, f
         made = next((to_uint8(picture) for _, _, _, picture in shown), None)
     if made is None:
         made = to_uint8(resize(crop, (truth.shape[0], truth.shape[1])))
+    if min(made.shape[:2]) < SSIM_SIDE:
+        return None
     wanted = to_uint8(resize(truth, (made.shape[0], made.shape[1])))
     return psnr(made, wanted), ssim(made, wanted)

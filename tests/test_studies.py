@@ -123,6 +123,18 @@ def test_the_truth_of_a_lowered_probe_is_its_crop_as_it_was(small, protocol: Sea
         assert quality(matcher) == wanted
 
 
+def test_crops_too_small_for_a_step_are_named_or_left_out(small, protocol: SearchProtocol, face) -> None:
+    with small(scales=()) as matcher:
+        with pytest.raises(InputError, match=r"^tiny: expected face crops of at least 12 px"):
+            lowered([sample("tiny", "P0", face(0, 9))], matcher, 12)
+        seen = tuple(
+            replace(s, picture=face(k, 10), truth=face(k, 10), tags=(("cut", "crop"),)) for k, s in enumerate(protocol.probes)
+        )
+        study = search_study(matcher, replace(protocol, probes=seen), draws=5)
+    assert not any(m.name == "SSIM" for m in study.measures)
+    assert any(m.name == "rank-1" for m in study.measures)
+
+
 class Nothing:
     """Finds no face."""
 

@@ -15,6 +15,9 @@ Picture = NDArray[np.uint8]
 Values = NDArray[np.float64]
 LUMA = np.array([65.481, 128.553, 24.966]) / 255.0
 
+SSIM_SIDE = 11
+"""Of SSIM's windows, in pixels."""
+
 
 def psnr(made: Picture, true: Picture, space: Literal["rgb", "y"] = "rgb") -> float:
     """10 log10(255^2 / MSE) in dB of two (H, W, 3) uint8 RGB pictures (networks.md section 12); inf for equal ones.
@@ -36,8 +39,8 @@ def ssim(made: Picture, true: Picture, space: Literal["rgb", "y"] = "rgb") -> fl
     from scipy.ndimage import gaussian_filter
 
     planes = _planes(made, true, space)
-    if min(planes[0].shape[:2]) < 11:
-        raise InputError(f"expected pictures of at least 11 x 11 px for SSIM, got {planes[0].shape[:2]}")
+    if min(planes[0].shape[:2]) < SSIM_SIDE:
+        raise InputError(f"expected pictures of at least {SSIM_SIDE} x {SSIM_SIDE} px for SSIM, got {planes[0].shape[:2]}")
 
     def local(values: Values) -> Values:
         blurred: Values = gaussian_filter(values, (1.5, 1.5, 0.0), radius=5)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meetmid.errors import InputError
 from meetmid.evaluation.protocols.layout import Folder, PairProtocol, Sample
@@ -88,8 +89,21 @@ def _read_two_lines(name: str, root: str | os.PathLike[str], file: str, source: 
         found.append(None if path is None else Sample(picture, picture.rpartition("_")[0], path))
     folder.check()
     mated = [line[1] != "0" for line in lines[::2]]
-    fold = np.arange(len(mated)) * 10 // len(mated)
-    return _protocol(name, found[::2], found[1::2], mated, fold, source)
+    return _protocol(name, found[::2], found[1::2], mated, _folds(np.array([int(line[1]) for line in lines[::2]])), source)
+
+
+def _folds(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of mated pairs what their labels count, of the others, whose labels are all 0, as many parts one after the other; tenths
+    of either kind where mated pairs have one label."""
+    names, fold = np.unique(labels[labels != 0], return_inverse=True)
+    parts = len(names) if len(names) > 1 else 10
+    found = np.empty(len(labels), np.int64)
+    for kind in (labels != 0, labels == 0):
+        count = int(kind.sum())
+        found[kind] = np.arange(count) * parts // max(1, count)
+    if len(names) > 1:
+        found[labels != 0] = fold
+    return found
 
 
 def _protocol(

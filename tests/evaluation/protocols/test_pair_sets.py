@@ -66,6 +66,9 @@ def test_two_lines_are_a_pair(tmp_path: Path, read, name: str) -> None:
     assert found.mated.tolist() == [True, False] * 10
     assert found.fold.tolist() == [k // 2 for k in range(20)]
     assert (found.first[0].subject, found.second[1].subject) == ("Ann_A", "Bob")
+    mates = "".join(f"Ann_A_0001.jpg {k}\nAnn_A_0002.jpg {k}\n" for k in (3, 1, 2, 1))  # all of a kind first, their folds told
+    (tmp_path / name).write_text(mates + "Ann_A_0001.jpg 0\nBob_0001.jpg 0\n" * 6)
+    assert read(tmp_path).fold.tolist() == [2, 0, 1, 0, 0, 0, 1, 1, 2, 2]
     (tmp_path / name).write_text("Ann_A_0001.jpg 1\n")
     with pytest.raises(InputError, match="two lines 'picture label' for every pair"):
         read(tmp_path)
