@@ -328,8 +328,8 @@ class Intake:
                     f"set {name}, or raise memory_limit"
                 )
         is_evened = is_probe and config.even_light and evened(work) is not work
-        reads = self.reader is not None and found.is_aligned and has_rows(TEMPLATES[alignment])
-        worn = self.reader.worn(work, config.covered_by) if self.reader is not None and reads else None
+        reader = self.reader if found.is_aligned and has_rows(TEMPLATES[alignment]) else None
+        worn = None if reader is None else reader.worn(work, config.covered_by)
         return replace(found, picture=work, is_evened=is_evened, is_swapped=swapped(work), worn=worn)
 
 
