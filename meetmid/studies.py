@@ -89,8 +89,9 @@ def search_study(
     rungs = tuple(climb(probes.pool, gallery.pool, *people, centrings)) if centrings else ()
     rates, known = None, sorted(set(people[1]))
     if rungs and len(known) >= SUBSET:
-        chosen = subsets(known, SUBSET, SUBSETS)
-        rates = subset_rank1(probes.pool, gallery.pool, *people, chosen, centrings[-1])
+        mated = set(people[0]) & set(known)
+        chosen = [some for some in subsets(known, SUBSET, SUBSETS) if some & mated]
+        rates = subset_rank1(probes.pool, gallery.pool, *people, chosen, centrings[-1]) if chosen else None
     result = matcher.match(probes, gallery)
     trials = Trials.of(result, *people)
     broken = [[not usable(s) for s in status] for status in (result.probe_status, result.gallery_status)]
@@ -225,7 +226,7 @@ def _quality(matcher: Matcher, samples: Sequence[Sample]) -> list[Measure]:
     found = []
     for sample in samples:
         crop = None if sample.truth is None else _crop_of(matcher, sample)
-        is_cut = isinstance(sample.truth, np.ndarray)  # already, and its colours are in order
+        is_cut = isinstance(sample.truth, np.ndarray) and bool(sample.tag("cut"))  # and its colours are in order
         truth = None if crop is None else np.asarray(sample.truth) if is_cut else _cut(matcher, sample.truth)
         if crop is not None and truth is not None:
             found.append(_compared(matcher, crop, truth))

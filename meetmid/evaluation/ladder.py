@@ -46,8 +46,8 @@ class Step:
 
 
 FIXED = frozenset((
-    "scales", "identity", "covered_by", "sharp_between", "identity_weight", "portrait_weight", "score_norm", "pairing", "order",
-    "select", "portraits",
+    "scales", "identity", "covered_by", "sharp_between", "identity_weight", "portrait_weight", "score_norm", "probe_rule",
+    "gallery_rule", "pairing", "order", "select", "portraits",
 ))
 """What the rungs would not follow."""
 

@@ -100,9 +100,12 @@ def share_interval(
     """The interval of the share of ``flags`` (N,) bool over their ``people`` (N,), who are drawn; of pairs with ``others``
     (N,), which count as often as their two people together, or as their one.
 
-    Where every draw would be the same, as where all or none are set, Wilson's of that many people of whom it happened to that
-    share. NaN without flags. Raises InputError for less than one draw.
+    Where every draw would be the same, as where all or none are set, Wilson's of that many people (or pairs, if they are
+    fewer) of whom it happened to that share. That of pairs is wider than need be where they have few people in common. NaN
+    without flags. Raises InputError for less than one draw.
     """
+    from scipy.stats import norm
+
     values = np.asarray(flags, bool)
     first, second = np.asarray(people), np.asarray(people if others is None else others)
     names, places = np.unique(np.concatenate([first, second]), return_inverse=True)
@@ -116,7 +119,8 @@ def share_interval(
     with np.errstate(invalid="ignore"):
         shares = weights @ values / weights.sum(1)
     if np.nanmax(shares) - np.nanmin(shares) < SAME:
-        return wilson(float(values.mean()) * len(names), len(names))
+        count = min(len(names), len(values))
+        return wilson(float(values.mean()) * count, count, float(norm.ppf((1 + level) / 2)))
     found = rate_interval(shares[0], shares[1:], level, len(names))
     return found.low, found.high
 
@@ -242,8 +246,8 @@ def mean_interval(
     values: ArrayLike, people: ArrayLike, *, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """The interval of the mean of ``values`` (N,), such as paired differences, over their ``people`` (N,), who are drawn: plus
-    and minus Student's quantile times the draws' deviation, widened as in :func:`rate_interval`. Raises InputError for fewer
-    than two people."""
+    and minus Student's quantile times the draws' deviation, widened as in :func:`rate_interval`; NaN where it is the same other
+    than 0 in every draw. Raises InputError for fewer than two people."""
     names, place = np.unique(np.asarray(people), return_inverse=True)
     count = len(names)
     weights = _drawn_people([np.arange(count)], count, draws, seed)
@@ -262,6 +266,8 @@ def _widened(value: float, draws: Values, level: float, people: int) -> Interval
         raise InputError(f"expected a level between 0 and 1, got {level}")
     valid = draws[~np.isnan(draws)]
     deviation = valid.std(ddof=1) if len(valid) > 1 else np.nan
+    if deviation < SAME and abs(value) >= SAME:  # whoever is drawn: that is no certainty
+        deviation = np.nan
     reach = float(t.ppf((1 + level) / 2, people - 1) * np.sqrt(people / (people - 1)) * deviation)
     return Interval(float(value), float(value) - reach, float(value) + reach, draws)
 

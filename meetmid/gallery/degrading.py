@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ def degrade(
     Same picture, path and ``seed``: same bits. Returns (h, w, 3) uint8 RGB, halved once per further function. Raises
     InputError or ConfigError.
     """
-    names = path if isinstance(path, str) else tuple(path) if isinstance(path, Iterable) else None
+    ordered = isinstance(path, Iterable) and not isinstance(path, Set | Mapping)
+    names = path if isinstance(path, str) else tuple(path) if ordered else None
     if names is None or not all(isinstance(name, str) for name in names):
         raise InputError(f"path expects names of degradations, one after the other or joined by '+', got {path!r}")
     return tree.degrade(load(image, color=color), names, seed=seed, work_size=work_size, options=options)

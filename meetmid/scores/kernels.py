@@ -33,8 +33,8 @@ _finite = {"fastmath": {"nnan", "nsz"}, "cache": True, "nogil": True}
 @numba.njit(**_loose)
 def unit_rows(templates: Rows, means: Rows, scales: Positions, per_vector: bool, normalised: bool, out: Rows) -> int:
     """Write rows (n, D) into ``out``, centred by ``means[scales[i]]`` (where there are any) and by their own mean (where
-    ``per_vector``), and brought to unit length (where ``normalised``; a row of norm < 1e-12 becomes zero, and one of which its
-    mean leaves no more than rounding, ``NOISE`` of its own norm). The first row that is not finite, or -1."""
+    ``per_vector``), and brought to unit length (where ``normalised``); a row of norm < 1e-12 becomes zero, and one of which its
+    mean leaves no more than rounding, ``NOISE`` of its own norm. The first row that is not finite, or -1."""
     length, broken = templates.shape[1], -1
     for i in range(templates.shape[0]):
         row, to, least = templates[i], out[i], 1e-12
@@ -57,8 +57,8 @@ def unit_rows(templates: Rows, means: Rows, scales: Positions, per_vector: bool,
             square += np.float64(to[k]) * np.float64(to[k])
         if broken < 0 and not square <= FINITE:
             broken = i
-        if normalised:
-            norm = np.sqrt(square)
+        norm = np.sqrt(square)
+        if normalised or norm < least:
             factor = 1.0 / norm if norm >= least else 0.0
             for k in range(length):
                 to[k] = np.float32(to[k] * factor)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from meetmid.errors import InputError
-from meetmid.evaluation import Trials, calibrate, compare, fold_accuracy, z_norm
+from meetmid.evaluation import Trials, calibrate, compare, fold_accuracy, wilson, z_norm
 from meetmid.evaluation.bands import discard_band
 from meetmid.evaluation.measures import pair_measures, search_measures, transferred
 from meetmid.evaluation.quality import error_versus_discard
-from meetmid.evaluation.uncertainty import mcnemar, share_interval
+from meetmid.evaluation.uncertainty import mcnemar, mean_interval, share_interval
 from meetmid.evaluation.weighted import auc
 
 
@@ -93,6 +93,22 @@ def test_people_who_are_all_alike_give_no_certainty(flags, people) -> None:
     low, high = share_interval(flags.astype(bool), people)
     assert low < flags.mean() - 0.05
     assert high > flags.mean() + 0.05
+
+
+def test_wilson_is_of_no_more_people_than_pairs() -> None:
+    people = [f"p{k}" for k in range(200)]
+    low, high = share_interval(np.ones(100, bool), people[:100], people[100:])
+    assert (low, high) == pytest.approx(wilson(100, 100))
+    narrow, _ = share_interval(np.ones(100, bool), people[:100], people[100:], level=0.5)
+    assert low < narrow < 1
+
+
+def test_a_difference_that_is_always_the_same_is_no_certainty() -> None:
+    found = mean_interval(np.full(10, 0.5), np.arange(10))
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high]).all()
+    none = mean_interval(np.zeros(10), np.arange(10))
+    assert (none.low, none.high) == (0.0, 0.0)
 
 
 def test_an_interval_of_rounding_is_none() -> None:

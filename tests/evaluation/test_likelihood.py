@@ -44,7 +44,7 @@ def test_logistic_is_scikit_learns() -> None:
     scores = np.concatenate([MATED, OTHER])
     weights = np.repeat([0.5 / len(MATED), 0.5 / len(OTHER)], [len(MATED), len(OTHER)])
     standard = (scores - scores.mean()) / scores.std()
-    theirs = LogisticRegression(C=2 * min(len(MATED), len(OTHER)), tol=1e-12, max_iter=10000).fit(
+    theirs = LogisticRegression(C=10 * min(len(MATED), len(OTHER)), tol=1e-12, max_iter=10000).fit(
         standard[:, None], np.repeat([1, 0], [len(MATED), len(OTHER)]), sample_weight=weights
     )
     ours = calibrate(MATED, OTHER)

@@ -116,7 +116,6 @@ def test_crops_that_are_not_aligned_are_not_looked_at(small, face, always, make_
         assert len(seen) == 1  # the portrait
         points = np.array([[[20.0, 20], [40, 20], [30, 30], [22, 40], [38, 40]]])
         assert HIDES in matcher.match([picture], [face(2, 64)], faces={"probe": points}).probe_status[0]
-    seen.clear()
     other = make_matcher(tmp_path / "other", alignment="lightcnn-128", space="one")
     own = make_matcher(tmp_path / "own", space="one")
     with small(matcher=own, gallery_matcher=other) as matcher:

@@ -319,7 +319,7 @@ class TestDegrade:
             with pytest.raises(ConfigError, match="seed"):
                 degrade(portrait(), "disk", seed=seed)
         assert np.array_equal(meetmid.degrade(portrait(), iter(("gblur", "disk"))), degrade(portrait(), "gblur+disk"))
-        for path in (3, None, ["disk", 3], [["disk"]]):
+        for path in (3, None, {"disk"}, {"disk": 1}, ["disk", 3], [["disk"]]):
             with pytest.raises(InputError, match="path expects names"):
                 meetmid.degrade(portrait(), path)
         with pytest.raises(InputError, match="gblur twice"):
