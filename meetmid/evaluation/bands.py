@@ -77,13 +77,13 @@ def discard_band(
         level_of.append(values[first + rows])
         who.append(trials.probe_subjects[first + rows])
         first += len(scores)
-    order = np.argsort(np.concatenate(level_of), kind="stable")
-    sorted_levels = np.concatenate(level_of)[order]
+    levels = np.concatenate(level_of)
+    order = np.argsort(levels, kind="stable")
     weights = people[:, np.concatenate(who)[order]]
     wrong = weights * np.concatenate(missed)[order]
     left, errors = weights[:, ::-1].cumsum(1)[:, ::-1], wrong[:, ::-1].cumsum(1)[:, ::-1]
     at = np.minimum((x * weights.shape[1]).astype(int), weights.shape[1] - 1)
-    at = np.searchsorted(sorted_levels, sorted_levels[at], "left")  # attempts of equal quality leave together
+    at = np.searchsorted(levels[order], levels[order][at], "left")  # attempts of equal quality leave together
     with np.errstate(invalid="ignore", divide="ignore"):
         return _band(x, errors[:, at] / left[:, at], level)
 

@@ -72,7 +72,10 @@ def _disjoint(names: Collection[str], cohort: Sequence[str]) -> None:
 def _standard(scores: Values, cohort: Values, axis: int) -> Values:
     """``scores`` less the mean, by the deviation (ddof 1) of the cohort's rows, along the other axis."""
     counts, known = np.count_nonzero(~np.isnan(cohort), axis=1), np.nan_to_num(cohort)
-    _check_enough(counts, counts > 0)
+    few = counts == 1
+    if few.any():
+        told = listed([str(k) for k in np.flatnonzero(few)])
+        raise InputError(f"expected at least two cohort scores for every entry, got fewer at {told}")
     flat = (np.fmax.reduce(cohort, axis=1) == np.fmin.reduce(cohort, axis=1)) & (counts > 0)
     if flat.any():
         told = listed([str(k) for k in np.flatnonzero(flat)])
@@ -88,16 +91,7 @@ def _standard(scores: Values, cohort: Values, axis: int) -> Values:
 def _top(cohort: Values, count: int) -> Values:
     """The largest ``count`` values of each row, fewer (and NaN) where failures leave no more."""
     sorted_ = np.sort(np.where(np.isnan(cohort), -np.inf, cohort), axis=1)[:, -count:]
-    found = np.where(np.isneginf(sorted_), np.nan, sorted_)
-    _check_enough(np.count_nonzero(~np.isnan(found), axis=1), np.count_nonzero(~np.isnan(cohort), axis=1) > 0)
-    return found
-
-
-def _check_enough(counts: NDArray[np.int64], there: NDArray[np.bool_]) -> None:
-    few = (counts < 2) & there
-    if few.any():
-        told = listed([str(k) for k in np.flatnonzero(few)])
-        raise InputError(f"expected at least two cohort scores for every entry, got fewer at {told}")
+    return np.where(np.isneginf(sorted_), np.nan, sorted_)
 
 
 def _with(trials: Trials, scores: Values) -> Trials:

@@ -104,8 +104,6 @@ def share_interval(
     fewer) of whom it happened to that share. That of pairs is wider than need be where they have few people in common. NaN
     without flags. Raises InputError for less than one draw.
     """
-    from scipy.stats import norm
-
     values = np.asarray(flags, bool)
     first, second = np.asarray(people), np.asarray(people if others is None else others)
     names, places = np.unique(np.concatenate([first, second]), return_inverse=True)
@@ -119,6 +117,8 @@ def share_interval(
     with np.errstate(invalid="ignore"):
         shares = weights @ values / weights.sum(1)
     if np.nanmax(shares) - np.nanmin(shares) < SAME:
+        from scipy.stats import norm
+
         count = min(len(names), len(values))
         return wilson(float(values.mean()) * count, count, float(norm.ppf((1 + level) / 2)))
     found = rate_interval(shares[0], shares[1:], level, len(names))

@@ -9,6 +9,7 @@ probe is covered too, so that what hides it matters to the light alone, which is
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -33,6 +34,7 @@ SIDES, ROUND = 0.75, 0.55
 sides, and more in between."""
 
 
+@functools.cache
 def has_rows(template: AlignmentTemplate) -> bool:
     """Whether the crops of an alignment have eyes, nose and mouth where ``ROWS`` expect them."""
     heights, wanted = ([y / its.size[1] for _, y in its.points] for its in (template, ARCFACE_112))

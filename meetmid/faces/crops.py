@@ -115,13 +115,18 @@ def cut_box(image: NDArray[np.uint8], box: tuple[float, float, float, float], *,
     return np.ascontiguousarray(inside)
 
 
+def can_align(face: Face, how: Crop) -> bool:
+    """Whether :func:`cut` aligns the face: the configuration asks for it and its points are known."""
+    return how == "arcface5" and face.points is not None
+
+
 def cut(
     image: NDArray[np.uint8], face: Face, *, how: Crop, template: AlignmentTemplate, is_fine: bool = False
 ) -> tuple[NDArray[np.uint8], int]:
     """One face crop (H, W, 3) uint8: aligned where ``how`` asks for it and the points are known, else the box x 1.3; and its
     pixels per pixel of the picture along each side, more than one where ``is_fine`` and the aligned face is small. Raises
     InputError where the face lies outside the picture."""
-    if how == "arcface5" and face.points is not None:
+    if can_align(face, how):
         points = np.array(face.points)
         if not _from_points(points).touches(image.shape[:2]):
             rows, columns = image.shape[:2]

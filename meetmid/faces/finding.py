@@ -14,7 +14,7 @@ from meetmid.config import Color, Cover, Faces, MatchConfig
 from meetmid.errors import ConfigError, InputError, MeetmidError
 from meetmid.faces.alignment import TEMPLATES, AlignmentTemplate
 from meetmid.faces.colours import SWAPPED
-from meetmid.faces.crops import Face, cut, given_faces, most_prominent
+from meetmid.faces.crops import Face, can_align, cut, given_faces, most_prominent
 from meetmid.faces.detection import DEFAULT, Detector, open_detector
 from meetmid.faces.finder import Finder
 from meetmid.faces.lying import is_aligned
@@ -143,7 +143,7 @@ def find_crop(
         seen = squared(whole.picture, aspect * whole.repeats[1] / whole.repeats[0], most)
         face = seen.face(its)
     crop, fine = cut(seen.picture, face, how=config.crop, template=TEMPLATES[alignment], is_fine=is_fine)
-    is_aligned = config.crop == "arcface5" and face.points is not None
+    is_aligned = can_align(face, config.crop)
     return FoundCrop(crop, own.size, whole.repeats, why, fine, recorded=told, is_aligned=is_aligned)
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 OF_PROCESS, MOUNTS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+UNBOUNDED = 1 << 30
 
 
 def cores() -> int:
@@ -27,9 +28,9 @@ def allowed(of_process: Path, mounts: Path) -> int:
     try:
         lines = of_process.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
-        return 1 << 30
+        return UNBOUNDED
     bounds = [bound for line in lines for folder in _folders(line, mounts) for bound in _bounds(folder)]
-    return max(1, min(bounds, default=1 << 30))
+    return max(1, min(bounds, default=UNBOUNDED))
 
 
 def _folders(line: str, mounts: Path) -> Iterator[Path]:

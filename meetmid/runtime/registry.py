@@ -34,11 +34,12 @@ def list_models() -> list[ModelCard]:
     return list(_cards())
 
 
-def _cards() -> Iterator[ModelCard]:
-    """Shipped cards first, each read when it is asked for. A damaged shipped one raises, one of the user's is skipped."""
+def _cards(likely: str = "") -> Iterator[ModelCard]:
+    """Shipped cards first, of either kind that in the ``likely`` folder first, each read when it is asked for. A damaged
+    shipped one raises, one of the user's is skipped."""
     shipped = _shipped_folder()
     for root in (shipped, user_folder()):
-        for path in sorted(root.glob("*/card.toml")):
+        for path in sorted(root.glob("*/card.toml"), key=lambda path: (path.parent.name != likely, path)):
             if path.parent.name.startswith("."):
                 continue
             try:
@@ -71,7 +72,7 @@ def get_model(name: str | os.PathLike[str]) -> ModelCard:
             f"meetmid.models.add({str(path)!r}, name='mine', like='arcface') (contracts: {', '.join(CONTRACTS)})"
         )
     known = []
-    for card in _cards():
+    for card in _cards(likely=str(name).replace("-", "_")):
         if card.name == str(name):
             return card
         known.append(card.name)

@@ -33,6 +33,8 @@ from meetmid.runtime.sessions import Network
 
 SIDE, CANVAS, DEGRADED, GMAC = 112, 128, 0.25, 0.45
 TEACHER = "face-reidentification-retail-0095.onnx"
+PLACES = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2
+"""The points (5, 2) of a face in its canvas."""
 
 
 def build(data: Path, work: Path, threads: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -62,8 +64,12 @@ def build(data: Path, work: Path, threads: int) -> tuple[NDArray[np.uint8], NDAr
 
 def canvas_of(picture: NDArray[np.uint8], points: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The ArcFace crop with a margin of 8 px on every side."""
-    matrix = similarity(points, ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2)
-    return cv2.warpAffine(picture, matrix, (CANVAS, CANVAS), flags=cv2.INTER_LINEAR).astype(np.uint8)
+    return cv2.warpAffine(picture, similarity(points, PLACES), (CANVAS, CANVAS), flags=cv2.INTER_LINEAR).astype(np.uint8)
+
+
+def canvases_of(data: Path, *parts: str) -> NDArray[np.uint8]:
+    """The canvases (N, 128, 128, 3) of the faces of some parts (:func:`meetmid.models.recipes.faces.faces`)."""
+    return np.stack([canvas_of(picture, points) for part in parts for _, picture, points in faces(data, part)])
 
 
 def templates(teacher: onnxruntime.InferenceSession, views: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ it. The pair's networks are left alone: in eight bits they lose most of their ra
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import tomllib
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 from meetmid.models.recipes.cohort import cohort
 from meetmid.models.recipes.distillation import add_means
+from meetmid.models.recipes.faces import add_data
 from meetmid.models.recipes.figures import verification
 
 from meetmid.exporting.graphs import to_int8
@@ -50,10 +50,7 @@ def quantised(card: ModelCard, data: Path, target: Path) -> float:
 def main(name: str) -> None:
     """Command line of the recipe: make ``models/NAME_int8`` of ``models/NAME``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or MODELS.parents[1] / "shared" / "data"),
-        help="folder with lfw/, utkface/ and weights/",
-    )
+    add_data(parser, "lfw/, utkface/ and weights/")
     data = parser.parse_args().data
     folder, whole = MODELS / f"{name}_int8", read_card(MODELS / name / "card.toml")
     cosine = quantised(whole, data, folder / "model.onnx")

@@ -6,7 +6,9 @@ People with two or more LFW pictures are never trained on.
 
 from __future__ import annotations
 
+import argparse
 import csv
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 POINTS = ("lex", "ley", "rex", "rey", "nx", "ny", "lmx", "lmy", "rmx", "rmy")
+
+
+def add_data(parser: argparse.ArgumentParser, holds: str) -> None:
+    """``--data``, the folder that holds so much, default ``$MEETMID_DATA`` or the one beside the checkout."""
+    beside = Path(__file__).resolve().parents[3] / "shared" / "data"
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or beside), help=f"folder with {holds}"
+    )
 
 
 def read_points(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -12,6 +12,7 @@ from meetmid.models.recipes.faces import faces
 from numpy.typing import NDArray
 
 from meetmid.evaluation.folds import FoldAccuracy, fold_accuracy
+from meetmid.evaluation.intervals import wilson
 from meetmid.faces.alignment import AlignmentTemplate, align
 from meetmid.resize import resize, to_float
 
@@ -59,13 +60,17 @@ def pair_accuracy(
 def verification(
     data: Path, template: AlignmentTemplate, size: tuple[int, int], extract: Extract, reduced: tuple[int, ...]
 ) -> dict[str, str]:
-    """:func:`pair_accuracy` as a card states it: "k/n = x % [low, high]" with Wilson 95 % intervals."""
+    """:func:`pair_accuracy` as a card states it."""
     figures = {}
     for side, found in pair_accuracy(data, template, size, extract, reduced).items():
-        right, trials, (low, high) = found.right, found.n, found.interval
-        key = f"lfw_pairs_{side}px" if side else "lfw_pairs"
-        figures[key] = f"{right}/{trials} = {100 * right / trials:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+        figures[f"lfw_pairs_{side}px" if side else "lfw_pairs"] = share(found.right, found.n)
     return figures
+
+
+def share(k: int, n: int) -> str:
+    """As a card states it: "k/n = x % [low, high]" with Wilson's 95 % interval."""
+    low, high = wilson(k, n)
+    return f"{k}/{n} = {100 * k / n:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
 
 
 def templates_of(crops: list[NDArray[np.uint8]], extract: Extract, side: int = 0) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 import tarfile
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.agreement import read_labels, relabelled, write_labels
-from meetmid.models.recipes.faces import read_points
+from meetmid.models.recipes.faces import add_data, read_points
 from meetmid.models.recipes.finding_figures import recalls
 from meetmid.models.recipes.reopening import continued, reopen
 from meetmid.models.recipes.scenes import Box, KnownFace, Scene, compose
@@ -223,9 +222,7 @@ def main() -> None:
     """Command line of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
-    )
+    add_data(parser, "lfw/ and utkface/")
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--size", type=int, default=320)

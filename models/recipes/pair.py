@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import time
 import tomllib
 from collections.abc import Callable
@@ -39,8 +38,8 @@ import cv2
 import numpy as np
 import torch
 from meetmid.models.recipes.beginnings import evened, published
-from meetmid.models.recipes.distillation import TEACHER, build, canvas_of
-from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.distillation import TEACHER, build, canvases_of
+from meetmid.models.recipes.faces import add_data
 from meetmid.models.recipes.morphs import build as build_morphs
 from meetmid.models.recipes.pair_publishing import SEEN_FACES, add_means, publish
 from meetmid.models.recipes.settling import SEED as SETTLING
@@ -131,7 +130,7 @@ def settle(model: SlimFace, normalisation: Normalisation, data: Path, work: Path
     """Fit the last layer of a probe network to the published gallery network, in place."""
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
-    canvases = [canvas_of(picture, points) for _, picture, points in faces(data, "lfw-single")]
+    canvases = canvases_of(data, "lfw-single")
     shown = shower(normalisation)
     export(model, torch.zeros(1, 3, VIEW, VIEW), work / "unsettled.onnx", {0: "batch"})
 
@@ -217,10 +216,7 @@ def told(network: Path, folder: Path) -> dict[str, Any]:
 def main(role: str, steps: int = FIRST.steps) -> None:
     """Command line of the recipe of one role."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
-        help="folder with lfw/, utkface/ and weights/",
-    )
+    add_data(parser, "lfw/, utkface/ and weights/")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=32)

@@ -7,7 +7,6 @@ distance along each axis (L1), in pixels of the view.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 import tomllib
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.faces import add_data, faces
 from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.finding import test_faces
 from meetmid.models.recipes.finding_figures import recalls
@@ -213,10 +212,7 @@ def publish(network: Pointer, data: Path, work: Path, training: dict[str, Any]) 
 def main() -> None:
     """Command line of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
-        help="folder with lfw/ and utkface/",
-    )
+    add_data(parser, "lfw/ and utkface/")
     parser.add_argument("--work", type=Path, required=True, help="folder for caches, checkpoints and logs")
     parser.add_argument("--steps", type=int, default=9_000)
     parser.add_argument("--batch", type=int, default=64)

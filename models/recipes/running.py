@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 import cv2
 import torch
 from meetmid.models.recipes.batches import Augmentation
+from meetmid.models.recipes.faces import add_data
 from meetmid.models.recipes.identity import FrozenMatcher, converted, load_matcher
 from meetmid.models.recipes.pairs import Pairs, read_pairs, read_unpaired, simulated, split_people
 from meetmid.models.recipes.regions import FIVE_POINTS
@@ -22,7 +22,6 @@ from meetmid.errors import MeetmidError
 from meetmid.runtime.cards import CONTRACTS, ModelCard, file_sha256
 
 SHIPPED = Path(__file__).parents[1] / "midface_s"
-ROOT = Path(__file__).parents[2]
 
 
 def numbers(text: str) -> list[int]:
@@ -41,10 +40,7 @@ def command_line(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint, log, samples and figures")
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
-        help="folder with lfw/ and utkface/, for simulated spectra (default: $MEETMID_DATA or ../shared/data)",
-    )
+    add_data(parser, "lfw/ and utkface/, for simulated spectra (default: $MEETMID_DATA or ../shared/data)")
     parser.add_argument("--source", type=Path, help="folder of source pictures, instead of --data")
     parser.add_argument("--target", type=Path, help="folder of target pictures under the same relative paths")
     parser.add_argument("--unpaired", action="store_true", help="pair --source and --target by person, not by path")

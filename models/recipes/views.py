@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from meetmid.models.recipes.distillation import CANVAS, SIDE
+from meetmid.models.recipes.distillation import PLACES
 from meetmid.models.recipes.far import caught
 from meetmid.models.recipes.morphs import SEED as MORPHS
 from numpy.typing import NDArray
@@ -37,8 +37,8 @@ FIRST = Stage(SEED, MORPHS, 0.4, 8.0, 48.0, 0.1, 7_500, 1e-4)
 
 def frame(template: AlignmentTemplate) -> NDArray[np.float64]:
     """From the canvases to the square crop of a ``template``, (2, 3): the alignments differ by a stretch along each axis."""
-    ours, theirs = ARCFACE_112.scaled(SIDE, SIDE) + (CANVAS - SIDE) // 2, template.scaled(VIEW, VIEW)
-    fits = [np.polyfit(ours[:, k], theirs[:, k], 1) for k in (0, 1)]
+    theirs = template.scaled(VIEW, VIEW)
+    fits = [np.polyfit(PLACES[:, k], theirs[:, k], 1) for k in (0, 1)]
     return np.array([[fits[0][0], 0.0, fits[0][1]], [0.0, fits[1][0], fits[1][1]]])
 
 

@@ -10,7 +10,6 @@ and dark glasses, nobody has labelled: they count as wearing nothing, and the ne
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from meetmid.models.recipes.distillation import CANVAS, canvas_of
+from meetmid.models.recipes.distillation import PLACES, canvases_of
 from meetmid.models.recipes.distillation import SIDE as CROP
-from meetmid.models.recipes.faces import faces
+from meetmid.models.recipes.faces import add_data
+from meetmid.models.recipes.figures import share
 from meetmid.models.recipes.training import LICENSE, cosine_rate, export, load_checkpoint, logger, save_checkpoint
 from meetmid.models.recipes.views import FRAME, WIDE, Stage, far
 from meetmid.models.recipes.worn import wear
@@ -28,8 +28,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from meetmid.evaluation.intervals import wilson
-from meetmid.faces.alignment import ARCFACE_112
 from meetmid.faces.worn import KINDS, Reader, glance
 from meetmid.networks.wearing import SIDE, Wearing
 from meetmid.runtime.cards import read_card, write_card
@@ -42,9 +40,6 @@ DRAWN = {"mask": ("mask", "mask", "scarf"), "glasses": ("glasses",), "hat": ("ha
 SHARES = (0.5, 0.25, 0.25)
 """How often each kind is drawn."""
 
-PLACES = ARCFACE_112.scaled(CROP, CROP) + (CANVAS - CROP) // 2
-"""The points (5, 2) of a face in its canvas."""
-
 BARE, FAR = 0.5, Stage(SEED, 0, 0.0, 8.0, 64.0, 0.1, 0, 0.0)
 """The share of faces on which nothing is drawn, and the sizes in captured pixels."""
 
@@ -52,13 +47,7 @@ LIT = 0.4
 """The share of faces in unusual light."""
 
 RARELY = 0.005
-"""The share of training faces, on which nothing is drawn, of which each kind is told."""
-
-
-def canvases_of(data: Path, parts: tuple[str, ...] = ("utkface", "lfw-single")) -> NDArray[np.uint8]:
-    """Aligned faces (N, 128, 128, 3), those that are trained on unless other ``parts`` are named."""
-    all_faces = (face for part in parts for face in faces(data, part))
-    return np.stack([canvas_of(picture, points) for _, picture, points in all_faces])
+"""The share of training faces, on which nothing is drawn, of which each kind is told at most."""
 
 
 def lit(canvas: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -113,7 +102,7 @@ def train(data: Path, work: Path, steps: int, batch: int, rate: float, threads: 
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     folder = work / "wearing"
-    log, canvases = logger(folder), canvases_of(data)
+    log, canvases = logger(folder), canvases_of(data, "utkface", "lfw-single")
     network = Wearing(len(KINDS))
     optimiser = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-2)
     first = load_checkpoint(folder / "checkpoint.pt", network, optimiser)
@@ -147,13 +136,12 @@ def doubting(network: Wearing, canvases: NDArray[np.uint8]) -> Wearing:
 
 def figures(reader: Reader, data: Path) -> dict[str, str]:
     """Of how many faces never trained on it tells what was drawn on them, or anything where nothing was."""
-    rng, canvases = np.random.default_rng((SEED, 2)), canvases_of(data, ("lfw-multiple",))
+    rng, canvases = np.random.default_rng((SEED, 2)), canvases_of(data, "lfw-multiple")
     found = {}
     for kind in ("", *KINDS):
         told = [reader.worn(seen(canvas, kind, rng)) for canvas in canvases]
-        k, n = sum(its == kind if kind else its is not None for its in told), len(told)
-        low, high = wilson(k, n)
-        found[f"told_of_{kind or 'nothing'}"] = f"{k}/{n} = {100 * k / n:.2f} % [{100 * low:.2f}, {100 * high:.2f}]"
+        k = sum(its == kind if kind else its is not None for its in told)
+        found[f"told_of_{kind or 'nothing'}"] = share(k, len(told))
     return found
 
 
@@ -194,10 +182,7 @@ def publish(network: Wearing, data: Path, training: dict[str, Any]) -> None:
 def main() -> None:
     """Command line of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("MEETMID_DATA") or ROOT.parent / "shared" / "data"),
-        help="folder with lfw/ and utkface/",
-    )
+    add_data(parser, "lfw/ and utkface/")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and logs")
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=128)
